@@ -185,7 +185,7 @@ typedef struct {
    *   formula   e[p] = W * patch(p) + g_pre * E_pre[id][slot]               p >= 1, patches row by row
    *             e[0] = class_token
    *             x[first_row + p] = LN (e[p] + (1 - g_pos) * E_pos[p] + g_pos * E_tile[id][slot][p]; eps)
-   *   x    out  act [V][D]: P rows of each tile, and zeros in rows [pad_first, pad_first + n_pad)
+   *   x    out  act [V][D]: P rows of each tile, and zeros in the pad rows
    *   eps  in   f32 > 0; the framework's 1e-5 whatever the config says
    *   source    spec 4.1 steps 1 to 6 */
   void (*embed_patches) (MllamaBackend *be, MllamaTensor *x, const MllamaPatchWeights *w, float eps,

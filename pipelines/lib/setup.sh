@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash disable=SC2034
+# What pipelines/quickstart.sh and tests/run.sh share: Debian packages, and meson builds. Sourced by bash, in the root
+# of the checkout.
+
+build_packages=(build-essential meson ninja-build pkg-config libglib2.0-dev libjson-glib-dev libopenblas-dev
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev)
+media_packages=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+  gstreamer1.0-libav)
+test_packages=(clang clang-format libclang-rt-14-dev valgrind git python3 locales forensics-samples-files)
+
+# One line on standard error for each argument.
+say() { printf '%s\n' "$@" >&2; }
+
+die() {
+  say "$*"
+  exit 1
+}
+
+# A tiny random checkpoint of the golden tests that takes pictures: what runs where no model is named and none is built in.
+stand_in_model() {
+  local dir
+  for dir in tests/golden/checkpoints/*/; do
+    if grep -qs '"vision_config"' "$dir/config.json"; then
+      printf '%s\n' "${dir%/}"
+      return
+    fi
+  done
+  return 1
+}
+
+# Names of the given packages that are not installed, one a line.
+missing_packages() {
+  local name
+  for name in "$@"; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || printf '%s\n' "$name"
+  done
+}
+
+apt_get() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 "$@" </dev/null
+}
+
+# Installs those of the given packages that are missing; does nothing, and asks for no password, when none is.
+install_packages() {
+  local missing log as_root=()
+  if ! command -v dpkg-query >/dev/null; then
+    say "This is not Debian, so nothing is installed. Needed here are the equivalents of: $*"
+    return
+  fi
+  mapfile -t missing < <(missing_packages "$@")
+  [ ${#missing[@]} = 0 ] && return
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || die "Installing packages needs root, and there is no sudo. As root, run:
+  apt-get install --no-install-recommends ${missing[*]}"
+    as_root=(sudo)
+  fi
+  say "Installing ${#missing[@]} Debian packages: ${missing[*]}"
+  log=$(mktemp)
+  # Package lists may be absent, or older than the mirror: a second try with new ones settles either.
+  if ! apt_get --no-install-recommends install "${missing[@]}" >"$log" 2>&1 &&
+    ! { apt_get update && apt_get --no-install-recommends install "${missing[@]}"; } >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    die "The packages could not be installed (see above). This script needs Debian 12 or newer and a package mirror."
+  fi
+  rm -f "$log"
+}
+
+# build_tree DIRECTORY [MESON OPTION...]: sets the directory up once, then brings it up to date; what the tools say is
+# shown only if they fail, and stays in DIRECTORY.log. CC of the caller is honoured at set-up.
+build_tree() {
+  local dir=$1 log=$1.log
+  shift
+  mkdir -p "$(dirname "$dir")"
+  if [ ! -f "$dir/build.ninja" ]; then
+    say "Configuring $dir"
+    rm -rf "$dir"
+    meson setup "$dir" "$@" >"$log" 2>&1 || { tail -n 40 "$log" >&2; return 1; }
+  fi
+  say "Building $dir"
+  ninja -C "$dir" >"$log" 2>&1 || { grep -E -A 12 'error|FAILED' "$log" | head -n 80 >&2; return 1; }
+}

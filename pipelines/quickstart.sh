@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Installs what is missing, builds, and captions a test picture and the FILEs given. Needs Debian 12 or newer.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. pipelines/lib/setup.sh
+
+usage() {
+  cat <<'END'
+Usage: pipelines/quickstart.sh [--model DIRECTORY-or-HUGGING-FACE-ID] [FILE...]
+
+Installs the Debian packages that are missing (apt-get, with sudo if need be), builds into build/, and captions a test
+picture and the pictures or videos given. Captions go to standard output, everything else to standard error.
+A second run skips what is done.
+END
+}
+
+model=
+files=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --model) [ $# -ge 2 ] || die "--model needs a directory or a Hugging Face id after it"; model=$2; shift ;;
+    --model=*) model=${1#*=} ;;
+    -h | --help) usage; exit ;;
+    --) shift; files+=("$@"); break ;;
+    -*) die "Unknown option $1; see pipelines/quickstart.sh --help" ;;
+    *) files+=("$1") ;;
+  esac
+  shift
+done
+# FILEs are relative to where the caller stands.
+for i in "${!files[@]}"; do
+  case ${files[i]} in /* | *://*) ;; *) files[i]=$OLDPWD/${files[i]} ;; esac
+done
+case $model in ./* | ../*) model=$OLDPWD/$model ;; ?*) [ ! -d "$OLDPWD/$model" ] || model=$OLDPWD/$model ;; esac
+
+install_packages "${build_packages[@]}" "${media_packages[@]}"
+build_tree build -Dtests=disabled || die "The build failed; build.log has everything the tools said."
+
+options=()
+if [ -n "$model" ]; then
+  options=(--model "$model")
+elif [ ! -e pipelines/demo-model/config.json ]; then
+  model=$(stand_in_model) || die "There is no default model in this checkout; name one with --model (see README.md)."
+  options=(--model "$model")
+  say "" "No model was named, and this checkout has no default model yet: a tiny model of RANDOM weights stands in" \
+    "($model). Every step runs, and gives token for token what Hugging Face transformers gives for these weights," \
+    "but the words mean nothing. README.md says how to use a real checkpoint with --model."
+fi
+
+picture=build/quickstart/test-picture.png
+if [ ! -s "$picture" ]; then
+  mkdir -p "${picture%/*}"
+  gst-launch-1.0 -q videotestsrc num-buffers=1 pattern=ball ! video/x-raw,width=640,height=480 ! videoconvert ! \
+    pngenc ! filesink location="$picture"
+fi
+
+say "" "\$ build/pipelines/mllama-caption ${options[*]} $picture ${files[*]}"
+build/pipelines/mllama-caption "${options[@]}" "$picture" "${files[@]}"

@@ -10,7 +10,8 @@ G_BEGIN_DECLS
 #define MLLAMA_JSON_MAX_DEPTH 64
 #define MLLAMA_JSON_MAX_BYTES ((gsize) 256 << 20)
 
-/* mllama_json_parse: origin names the text in errors ("config.json"). The root must be an object.
+/* mllama_json_parse: origin names the text in errors ("config.json"). The root must be an object, and no object
+ * may name a member twice. An integer beyond gint64 becomes a double.
  * Errors: MALFORMED. */
 JsonParser *mllama_json_parse (const char *text, gsize length, const char *origin, GError **error);
 
@@ -32,5 +33,16 @@ gboolean mllama_json_get_object (JsonObject *object, const char *member, JsonObj
                                  GError **error);
 gboolean mllama_json_get_array (JsonObject *object, const char *member, JsonArray **value, const char *origin,
                                 GError **error);
+
+/* A list of integers, each in [min, max]; with or_single, a lone integer is a list of one.
+ * *values is (transfer full), an earlier one is freed. */
+gboolean mllama_json_get_uints (JsonObject *object, const char *member, guint min, guint max, gboolean or_single,
+                                guint32 **values, guint *n_values, const char *origin, GError **error);
+
+/* Whether the member is there and not null. */
+gboolean mllama_json_has (JsonObject *object, const char *member);
+
+/* What a node holds, short enough for an error: "-3", "\"gelu\"", "a list of 8". NULL is "nothing". */
+char *mllama_json_describe (JsonNode *node);
 
 G_END_DECLS

@@ -316,4 +316,7 @@ typedef MllamaBackend *(*MllamaBackendNewFunc) (const MllamaConfig *config, cons
 MllamaBackend *mllama_backend_new (MllamaDevice device, const MllamaConfig *config,
                                    const MllamaBackendSettings *settings, GError **error);
 
+/* mllama_backend_has_cuda: whether the CUDA module is installed; it may still find no driver or device. */
+gboolean mllama_backend_has_cuda (void);
+
 G_END_DECLS

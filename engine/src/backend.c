@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Choice of the backend. The CUDA one is a module of its own, opened only when a model is put on a GPU, so that the
+ * library loads where there is no driver. */
+#include "backend.h"
+
+#include <dlfcn.h>
+#include <gmodule.h>
+
+#define CUDA_MODULE "libmllama-cuda.so"
+
+/* MLLAMA_MODULE_PATH if set, else the folder this library was loaded from. */
+static char *
+find_module_path (void)
+{
+  const char *folder = g_getenv ("MLLAMA_MODULE_PATH");
+  g_autofree char *own = NULL;
+  Dl_info info;
+
+  if (!folder || !*folder) {
+    if (!dladdr ((void *) (guintptr) mllama_backend_new, &info) || !info.dli_fname)
+      return g_strdup (CUDA_MODULE);
+    folder = own = g_path_get_dirname (info.dli_fname);
+  }
+  return g_build_filename (folder, CUDA_MODULE, NULL);
+}
+
+static MllamaBackend *
+create_cuda_backend (const MllamaConfig *config, const MllamaBackendSettings *settings, GError **error)
+{
+  g_autofree char *path = find_module_path ();
+  GModule *module = g_module_open (path, G_MODULE_BIND_LOCAL);
+  MllamaBackendNewFunc backend_new;
+
+  if (!module) {
+    g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_NOT_FOUND,
+                 "device=cuda needs the module " CUDA_MODULE
+                 ", and it could not be opened: %s; install it there, point "
+                 "MLLAMA_MODULE_PATH at its folder, or use device=cpu",
+                 g_module_error ());
+    return NULL;
+  }
+  if (!g_module_symbol (module, MLLAMA_CUDA_BACKEND_SYMBOL, (gpointer *) &backend_new)) {
+    g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_NOT_FOUND,
+                 "%s has no symbol " MLLAMA_CUDA_BACKEND_SYMBOL "; it belongs to another version of this library",
+                 path);
+    g_module_close (module);
+    return NULL;
+  }
+  g_module_make_resident (module);
+  return backend_new (config, settings, error);
+}
+
+MllamaBackend *
+mllama_backend_new (MllamaDevice device, const MllamaConfig *config, const MllamaBackendSettings *settings,
+                    GError **error)
+{
+  if (device == MLLAMA_DEVICE_CUDA)
+    return create_cuda_backend (config, settings, error);
+  return mllama_cpu_backend_new (config, settings, error);
+}
+
+gboolean
+mllama_backend_has_cuda (void)
+{
+  g_autofree char *path = find_module_path ();
+
+  return g_file_test (path, G_FILE_TEST_EXISTS);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "decoder.h"
+
+struct _MllamaDecoder {
+  const MllamaWeights *weights;
+  MllamaBackend *be;
+  const MllamaTextConfig *config;
+  guint max_tokens, max_logits;
+
+  MllamaTensor *x;         /* [T][D] the residual stream */
+  MllamaTensor *q;         /* [T][H * C] */
+  MllamaTensor *attention; /* [T][H * C] */
+  MllamaTensor *hidden;    /* [T][F] */
+  MllamaTensor *normed;    /* [max_logits][D] */
+  MllamaTensor *logits;    /* [max_logits][Z] */
+};
+
+/* x += down (silu (gate (norm x)) * up (norm x)), gated in cross layers. */
+static void
+run_feed_forward (MllamaDecoder *decoder, const MllamaTextLayer *layer, const MllamaPass *pass, const guint8 *select)
+{
+  const MllamaBackendOps *ops = decoder->be->ops;
+
+  ops->norm_swiglu (decoder->be, decoder->hidden, decoder->x, layer->mlp_norm, decoder->config->rms_norm_eps,
+                    layer->gate_up, pass);
+  ops->linear_residual (decoder->be, decoder->x, decoder->hidden, pass->n_tokens, layer->down, NULL, layer->mlp_gate,
+                        select, pass->phase);
+}
+
+/* Spec 5.3. */
+static void
+run_self_layer (MllamaDecoder *decoder, const MllamaTextLayer *layer, const MllamaPass *pass)
+{
+  const MllamaBackendOps *ops = decoder->be->ops;
+
+  ops->norm_qkv_rope (decoder->be, decoder->q, decoder->x, layer->attention_norm, decoder->config->rms_norm_eps,
+                      layer->qkv, layer->index, pass);
+  ops->self_attention (decoder->be, decoder->attention, decoder->q, layer->index, pass);
+  ops->linear_residual (decoder->be, decoder->x, decoder->attention, pass->n_tokens, layer->o, NULL, 1, NULL,
+                        pass->phase);
+  run_feed_forward (decoder, layer, pass, NULL);
+}
+
+/* Spec 5.4. What a token sees is in the pass: no keys make the attention zero, and sees_image decides on the
+ * feed-forward branch. */
+static void
+run_cross_layer (MllamaDecoder *decoder, const MllamaTextLayer *layer, const MllamaPass *pass)
+{
+  const MllamaBackendOps *ops = decoder->be->ops;
+
+  ops->norm_q_heads (decoder->be, decoder->q, decoder->x, layer->attention_norm, decoder->config->rms_norm_eps,
+                     layer->q, layer->q_norm, pass);
+  ops->cross_attention (decoder->be, decoder->attention, decoder->q, layer->index, pass);
+  ops->linear_residual (decoder->be, decoder->x, decoder->attention, pass->n_tokens, layer->o, NULL,
+                        layer->attention_gate, NULL, pass->phase);
+  run_feed_forward (decoder, layer, pass, pass->sees_image);
+}
+
+/* Without a picture in sight a cross layer changes nothing, and is skipped (spec 5.7). */
+static gboolean
+sees_any_keys (const MllamaPass *pass)
+{
+  for (guint t = 0; t < pass->n_tokens; t++)
+    if (pass->n_spans[t] > 0)
+      return TRUE;
+  return FALSE;
+}
+
+void
+mllama_decoder_run (MllamaDecoder *decoder, const MllamaPass *pass)
+{
+  const MllamaTextWeights *w = &decoder->weights->text;
+  gboolean sees_pictures = sees_any_keys (pass);
+
+  g_assert (pass->n_tokens <= decoder->max_tokens);
+  decoder->be->ops->embed_tokens (decoder->be, decoder->x, w->embedding, pass);
+  for (guint i = 0; i < decoder->config->n_layers; i++) {
+    const MllamaTextLayer *layer = &w->layers[i];
+    if (!layer->is_cross)
+      run_self_layer (decoder, layer, pass);
+    else if (sees_pictures)
+      run_cross_layer (decoder, layer, pass);
+  }
+}
+
+const MllamaTensor *
+mllama_decoder_get_hidden (MllamaDecoder *decoder, const guint32 *tokens, guint n_tokens)
+{
+  g_assert (n_tokens <= decoder->max_logits);
+  decoder->be->ops->norm_rows (decoder->be, decoder->normed, decoder->x, tokens, n_tokens, decoder->weights->text.norm,
+                               decoder->config->rms_norm_eps);
+  return decoder->normed;
+}
+
+const MllamaTensor *
+mllama_decoder_get_logits (MllamaDecoder *decoder, const guint32 *tokens, guint n_tokens, MllamaPhase phase)
+{
+  const MllamaTensor *hidden = mllama_decoder_get_hidden (decoder, tokens, n_tokens);
+
+  decoder->be->ops->logits (decoder->be, decoder->logits, hidden, n_tokens, decoder->weights->text.head, phase);
+  return decoder->logits;
+}
+
+void
+mllama_decoder_fill_slab (MllamaDecoder *decoder, MllamaSlab *slab, const MllamaTensor *y, guint y_first)
+{
+  for (guint i = 0; i < decoder->config->n_layers; i++) {
+    const MllamaTextLayer *layer = &decoder->weights->text.layers[i];
+    if (layer->is_cross)
+      decoder->be->ops->cross_keys_values (decoder->be, slab, layer->index, y, y_first, layer->kv, layer->k_norm,
+                                           decoder->config->rms_norm_eps);
+  }
+}
+
+guint
+mllama_decoder_get_max_tokens (const MllamaDecoder *decoder)
+{
+  return decoder->max_tokens;
+}
+
+guint
+mllama_decoder_get_max_logits (const MllamaDecoder *decoder)
+{
+  return decoder->max_logits;
+}
+
+MllamaDecoder *
+mllama_decoder_new (const MllamaWeights *weights, guint max_tokens, guint max_logits, GError **error)
+{
+  g_autoptr (MllamaDecoder) decoder = g_new0 (MllamaDecoder, 1);
+  const MllamaTextConfig *config = &weights->config->text;
+  MllamaBackend *be = weights->backend;
+  gsize q_width = (gsize) config->n_heads * config->head_width;
+
+  decoder->weights = weights;
+  decoder->be = be;
+  decoder->config = config;
+  decoder->max_tokens = max_tokens;
+  decoder->max_logits = max_logits;
+  if (!(decoder->x = be->ops->tensor_new (be, max_tokens, config->hidden_size, error)) ||
+      !(decoder->q = be->ops->tensor_new (be, max_tokens, q_width, error)) ||
+      !(decoder->attention = be->ops->tensor_new (be, max_tokens, q_width, error)) ||
+      !(decoder->hidden = be->ops->tensor_new (be, max_tokens, config->intermediate_size, error)) ||
+      !(decoder->normed = be->ops->tensor_new (be, max_logits, config->hidden_size, error)) ||
+      !(decoder->logits = be->ops->tensor_new (be, max_logits, weights->text.n_logits, error)))
+    return NULL;
+  return g_steal_pointer (&decoder);
+}
+
+void
+mllama_decoder_free (MllamaDecoder *decoder)
+{
+  if (!decoder)
+    return;
+  MllamaTensor *tensors[] = {decoder->x,      decoder->q,      decoder->attention,
+                             decoder->hidden, decoder->normed, decoder->logits};
+  for (guint i = 0; i < G_N_ELEMENTS (tensors); i++)
+    if (tensors[i])
+      decoder->be->ops->tensor_free (decoder->be, tensors[i]);
+  g_free (decoder);
+}

@@ -7,7 +7,7 @@
 
 G_BEGIN_DECLS
 
-/* Scratch for rows of up to n logits, so that nothing is allocated per token. Not thread-safe. */
+/* Scratch for rows of n_logits, so that nothing is allocated per token. Not thread-safe. */
 typedef struct _MllamaSampler MllamaSampler;
 MllamaSampler *mllama_sampler_new (gsize n_logits);
 void mllama_sampler_free (MllamaSampler *sampler);

@@ -77,7 +77,7 @@ open_model (CaptionMedia *media, GError **error)
     return TRUE;
   g_autoptr (GstMessage) message = gst_bus_pop_filtered (media->bus, GST_MESSAGE_ERROR);
   if (message)
-    g_propagate_error (error, caption_error_from_message (message));
+    g_propagate_error (error, caption_error_from_message (message, NULL));
   else
     g_set_error (error, CAPTION_ERROR, CAPTION_ERROR_MODEL, "The element mllamacaption did not start");
   return FALSE;
@@ -209,14 +209,13 @@ take_message (CaptionMedia *media, GstMessage *message, GError **error)
   case GST_MESSAGE_WARNING:
     print_warning (media, message);
     return FALSE;
-  case GST_MESSAGE_ERROR:
-    if (media->missing)
-      g_propagate_error (error, caption_error_no_video (media->missing));
-    else
-      g_propagate_error (error, caption_error_from_message (message));
-    return TRUE;
+  case GST_MESSAGE_EOS:
+    if (g_atomic_int_get (&media->n_frames) > 0)
+      return TRUE;
+    /* fall through */
   default:
-    return GST_MESSAGE_TYPE (message) == GST_MESSAGE_EOS;
+    g_propagate_error (error, caption_error_from_message (message, media->missing));
+    return TRUE;
   }
 }
 
@@ -258,9 +257,7 @@ caption_media_run (CaptionMedia *media, const char *file, GError **error)
   if (!start_file (media, file, error))
     return FALSE;
   follow_file (media, &fault);
-  if (!fault && g_atomic_int_get (&media->n_frames) == 0)
-    fault = caption_error_no_video (media->missing);
-  else if (!fault && media->n_captions == 0)
+  if (!fault && media->n_captions == 0)
     fault = g_error_new_literal (CAPTION_ERROR, CAPTION_ERROR_MODEL, "The element gave no caption for it");
   else if (!fault && media->n_failed > 0)
     fault = g_error_new (CAPTION_ERROR, CAPTION_ERROR_MODEL, "%u of %u captions failed", media->n_failed,

@@ -77,13 +77,21 @@ caption_message_free (CaptionMessage *message)
   g_free (message);
 }
 
+static GError *
+make_no_video_error (const char *missing)
+{
+  if (missing)
+    return g_error_new (CAPTION_ERROR, CAPTION_ERROR_MEDIA,
+                        "GStreamer has no %s. Install the plugin; in Debian, see " PLUGIN_PACKAGES ".", missing);
+  return g_error_new_literal (CAPTION_ERROR, CAPTION_ERROR_MEDIA,
+                              "There is no picture and no video in it that GStreamer could decode. If it plays "
+                              "elsewhere, install " PLUGIN_PACKAGES ".");
+}
+
 /* What can be done about an error of GStreamer's own elements; ours say it themselves. */
 static const char *
 find_remedy (const GError *error)
 {
-  if (g_error_matches (error, GST_CORE_ERROR, GST_CORE_ERROR_MISSING_PLUGIN) ||
-      g_error_matches (error, GST_STREAM_ERROR, GST_STREAM_ERROR_CODEC_NOT_FOUND))
-    return "Install the plugin that decodes it; in Debian, see " PLUGIN_PACKAGES ".";
   if (g_error_matches (error, GST_STREAM_ERROR, GST_STREAM_ERROR_TYPE_NOT_FOUND) ||
       g_error_matches (error, GST_STREAM_ERROR, GST_STREAM_ERROR_WRONG_TYPE))
     return "It is no picture or video that GStreamer knows; \"file\" and \"gst-typefind-1.0\" tell what it is.";
@@ -94,26 +102,20 @@ find_remedy (const GError *error)
 }
 
 GError *
-caption_error_from_message (GstMessage *message)
+caption_error_from_message (GstMessage *message, const char *missing)
 {
   g_autoptr (GError) error = NULL;
-  g_autofree char *debug = NULL;
 
-  gst_message_parse_error (message, &error, &debug);
+  if (GST_MESSAGE_TYPE (message) != GST_MESSAGE_ERROR)
+    return make_no_video_error (missing);
+  gst_message_parse_error (message, &error, NULL);
+  /* decodebin calls it a missing plugin, too, when there is nothing but sound. */
+  if (missing || g_error_matches (error, GST_CORE_ERROR, GST_CORE_ERROR_MISSING_PLUGIN) ||
+      g_error_matches (error, GST_STREAM_ERROR, GST_STREAM_ERROR_CODEC_NOT_FOUND))
+    return make_no_video_error (missing);
   const char *remedy = find_remedy (error);
   return g_error_new (CAPTION_ERROR, CAPTION_ERROR_MEDIA, "%s%s%s", error->message, remedy ? " " : "",
                       remedy ? remedy : "");
-}
-
-GError *
-caption_error_no_video (const char *missing)
-{
-  if (missing)
-    return g_error_new (CAPTION_ERROR, CAPTION_ERROR_MEDIA,
-                        "GStreamer has no %s. Install the plugin; in Debian, see " PLUGIN_PACKAGES ".", missing);
-  return g_error_new_literal (CAPTION_ERROR, CAPTION_ERROR_MEDIA,
-                              "There is no picture and no video in it that GStreamer could decode. If it plays "
-                              "elsewhere, install " PLUGIN_PACKAGES ".");
 }
 
 /* Opening it here gives the system's own words for what is wrong; a decoder would only say that it has no data. */

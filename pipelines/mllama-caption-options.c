@@ -41,7 +41,7 @@ parse_time (const char *text, GValue *value)
   } units[] = {{"", 1}, {"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
   char *end;
 
-  if (g_str_equal (text, "none")) {
+  if (g_str_equal (text, "none") || g_str_equal (text, "-1")) {
     g_value_set_uint64 (value, GST_CLOCK_TIME_NONE);
     return TRUE;
   }

@@ -78,12 +78,8 @@ wait_for_picture (GstElement *pipeline, GError **error)
 
     if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ASYNC_DONE)
       return TRUE;
-    if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR && !missing) {
-      g_propagate_error (error, caption_error_from_message (message));
-      return FALSE;
-    }
     if (GST_MESSAGE_TYPE (message) != GST_MESSAGE_ELEMENT) {
-      g_propagate_error (error, caption_error_no_video (missing));
+      g_propagate_error (error, caption_error_from_message (message, missing));
       return FALSE;
     }
     if (gst_structure_has_name (structure, "missing-plugin") && !missing)
@@ -106,7 +102,7 @@ decode_sample (const char *uri, GError **error)
   if (wait_for_picture (pipeline, error)) {
     sample = gst_app_sink_try_pull_preroll (GST_APP_SINK (sink), 0);
     if (!sample)
-      g_propagate_error (error, caption_error_no_video (NULL));
+      g_set_error_literal (error, CAPTION_ERROR, CAPTION_ERROR_MEDIA, "It ended before its first picture");
   }
   gst_element_set_state (pipeline, GST_STATE_NULL);
   return sample;

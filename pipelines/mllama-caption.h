@@ -128,10 +128,9 @@ CaptionMessage *caption_message_new (const GstStructure *structure, const char *
 void caption_message_free (CaptionMessage *message);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (CaptionMessage, caption_message_free)
 
-/* An ERROR message as one text, with the remedy where one is known. */
-GError *caption_error_from_message (GstMessage *message);
-/* For a file that ended without a frame; missing: what GStreamer lacks, or NULL. */
-GError *caption_error_no_video (const char *missing);
+/* What an ERROR says as one text, with the remedy where one is known; or an EOS that came before any frame. missing:
+ * what GStreamer said it lacks, or NULL. */
+GError *caption_error_from_message (GstMessage *message, const char *missing);
 
 /* A URI for a URI, or for a file that can be opened. */
 char *caption_file_to_uri (const char *file, GError **error);

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Every command of the README, as printed there.
+
+A fenced block of kind "sh" is run line by line in a folder that looks like a checkout that was built. A comment in front
+of the fence changes that: "parsed only" for pipelines that need a camera, a screen or a network (gst-launch-1.0's parser
+takes them apart and makes every element), "not run" for commands that need what no test has; each gives its reason.
+"""
+
+import re
+import shlex
+import shutil
+
+from helpers import BUILD, SAMPLES, SOURCE, Case, run, run_good
+
+README = SOURCE / 'README.md'
+BLOCK = re.compile(r'(?:<!-- (parsed only|not run): [^\n]+ -->\n)?```sh\n(.*?)```', re.DOTALL)
+
+
+def read_lines():
+    """(how, line) of every command, in order."""
+    for block in BLOCK.finditer(README.read_text(encoding='utf-8')):
+        for line in block[2].splitlines():
+            yield block[1] or 'run', line
+
+
+class Readme(Case):
+    def setUp(self):
+        super().setUp()
+        for name in ('pipelines', 'tests'):
+            (self.folder / name).symlink_to(SOURCE / name)
+        (self.folder / 'build').symlink_to(BUILD)
+        self.place('photo.jpg', SAMPLES / 'pic2' / 'IMG_20200608_111614.jpg', self.make_picture)
+        self.place('clip.mp4', SAMPLES / 'movie1' / 'VID_20191220_170832.mp4', self.make_video)
+        self.make_picture('other.png')
+
+    def place(self, name, sample, make):
+        if sample.exists():
+            shutil.copy(sample, self.folder / name)
+        else:
+            make(name)
+
+    def test_every_line_runs_as_printed(self):
+        exports = []
+        for how, line in read_lines():
+            if line.startswith('export '):
+                exports.append(line)
+            if how != 'run':
+                continue
+            with self.subTest(line=line):
+                run_good('bash', '-c', '\n'.join([*exports, line]), cwd=self.folder, GST_PLUGIN_PATH=None)
+
+    def test_lines_that_need_a_device_are_pipelines_that_parse(self):
+        lines = [line for how, line in read_lines() if how == 'parsed only']
+        self.assertGreater(len(lines), 0)
+        for line in lines:
+            with self.subTest(line=line):
+                words = shlex.split(line.replace('$MODEL', 'DIRECTORY'))
+                self.assertEqual(words[0], 'gst-launch-1.0')
+                run_good(BUILD / 'tests' / 'pipelines' / 'parse-line', *words[1:])
+                broken = run(BUILD / 'tests' / 'pipelines' / 'parse-line', *words[1:], '!', 'nosuchelement')
+                self.assertEqual(broken.returncode, 1)
+
+    def test_the_property_table_is_that_of_the_element(self):
+        rows = re.findall(r'^\| `([a-z0-9-]+)`(?:, `([a-z0-9-]+)`)* \|', README.read_text(encoding='utf-8'), re.MULTILINE)
+        described = {name for row in rows for name in row if name}
+        listing = run_good('gst-inspect-1.0', 'mllamacaption').stdout
+        properties = set(re.findall(r'^  ([a-z0-9-]+) +: ', listing, re.MULTILINE)) - {'name', 'parent'}
+        self.assertEqual(properties - described, set())
+        self.assertEqual(described - properties, set())

@@ -8,12 +8,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import torch
 from transformers.utils import logging as transformers_logging
 
 from maker import records
 from maker.cases import make_cases, make_pictures
 from maker.checkpoint import write_checkpoint
+from maker.faulty import list_faults, record_faults
 from maker.reference import Reference, hash_pixels
 from maker.semantics import SEMANTICS, use_semantics
 from maker.shapes import SHAPES, change_shape, find_shape
@@ -54,7 +54,7 @@ def record_cases(shape, reference, check, folder):
 
 
 def record_towers(shape, reference, folder):
-    pictures = make_pictures(shape)[:2] if shape.has_vision else []
+    pictures = make_pictures(shape)[1:2] if shape.has_vision else []
     tensors = {}
     for semantics in SEMANTICS:
         with use_semantics(semantics):
@@ -73,9 +73,27 @@ def make_golden(shape, root, folder):
     n_logits = next(iter(outcomes.values())).logprobs.shape[1]
     record = {
         'checkpoint': shape.name, 'versions': records.get_versions(), 'has_vision': shape.has_vision,
-        'probe_ids': records.choose_probes(n_logits), 'towers': towers, 'cases': cases}
+        'probe_ids': records.choose_probes(n_logits), 'towers': towers, 'cases': cases,
+        'faults': record_faults(reference, list_runs(shape), outcomes, folder)}
     records.write_records(root / 'records', shape.name, record, {**tensors, **tower_tensors})
-    print(f'{shape.name}: {len(cases)} cases')
+    print(f'{shape.name}: {len(cases)} cases, {len(record["faults"])} faults')
+    return record['faults']
+
+
+def write_fault_table(path, found):
+    """found: shape -> its faults."""
+    unseen = set(list_faults()) - {fault["name"] for faults in found.values() for fault in faults}
+    if unseen:
+        raise SystemExit(f'no record finds {", ".join(sorted(unseen))}: add a case')
+    lines = ['# What the planted faults break', '',
+             'Largest change of a recorded log-probability; the tests grant 2e-4. "ids": the ids differ. Empty: not found',
+             'by that checkpoint. Written by make-goldens.py.', '',
+             '| fault | ' + ' | '.join(found) + ' |', '|---' * (len(found) + 1) + '|']
+    for name in list_faults():
+        changes = [next((f'{r["change"]:.2g}' if 'change' in r else 'ids' for r in faults if r['name'] == name), '')
+                   for faults in found.values()]
+        lines.append(f'| {name.replace("_", " ")} | ' + ' | '.join(changes) + ' |')
+    path.write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
 def parse_arguments():
@@ -94,17 +112,15 @@ def main():
     transformers_logging.disable_progress_bar()
     warnings.filterwarnings('ignore')
     logging.disable(logging.WARNING)
-    shapes = [find_shape(name) for name in arguments.names] or SHAPES
-    for shape in shapes:
-        shape = change_shape(shape, arguments.set)
-        if arguments.list:
-            print(shape)
-        else:
-            make_golden(shape, arguments.out, HERE / 'pictures')
-    if not arguments.list and arguments.out.resolve() != HERE:
-        link = arguments.out / 'pictures'
-        if not link.exists():
-            link.symlink_to(HERE / 'pictures')
+    shapes = [change_shape(shape, arguments.set) for shape in [find_shape(name) for name in arguments.names] or SHAPES]
+    if arguments.list:
+        print(*shapes, sep='\n')
+        return
+    found = {shape.name: make_golden(shape, arguments.out, HERE / 'pictures') for shape in shapes}
+    if not arguments.names:
+        write_fault_table(arguments.out / 'FAULTS.md', found)
+    if not (arguments.out / 'pictures').exists():
+        (arguments.out / 'pictures').symlink_to(HERE / 'pictures')
 
 
 main()

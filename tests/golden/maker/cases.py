@@ -2,6 +2,10 @@
 """What each checkpoint is asked."""
 
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import floor
+
+from transformers.models.mllama import image_processing_pil_mllama as imaging
 
 CAT, COFFEE, GREY, ALPHA = 'cat.ppm', 'coffee.ppm', 'camera.pgm', 'astronaut.pam'
 
@@ -30,15 +34,24 @@ def scale(size, *sides):
     return [max(1, round(side * size)) for side in sides]
 
 
-def find_odd_size(tile):
-    """A width and height, as the photo holds them, where floor (height * scale) differs between doubles and fractions."""
-    from fractions import Fraction
-    from math import floor
-    for width in range(tile + 1, 128):
-        for height in range(1, 96):
-            scale_double = tile / width
-            if scale_double < 1 and floor(height * scale_double) != floor(height * Fraction(tile, width)):
-                yield width, height
+def fit_exactly(image_height, image_width, canvas_height, canvas_width, tile_size):
+    """transformers' get_image_size_fit_to_canvas () in fractions, where it computes in doubles."""
+    height, width = min(max(image_height, tile_size), canvas_height), min(max(image_width, tile_size), canvas_width)
+    scale_h, scale_w = Fraction(int(height), image_height), Fraction(int(width), image_width)
+    if scale_w < scale_h:
+        return min(floor(image_height * scale_w) or 1, height), width
+    return height, min(floor(image_width * scale_h) or 1, width)
+
+
+def find_odd_crop(shape, max_width, max_height):
+    """A picture whose resized size is not what fractions would give."""
+    for width in range(shape.image_size, max_width + 1):
+        for height in range(1, max_height + 1):
+            canvas = imaging.get_optimal_tiled_canvas(height, width, shape.max_num_tiles, shape.image_size)
+            arguments = (height, width, *canvas, shape.image_size)
+            if imaging.get_image_size_fit_to_canvas(*arguments) != fit_exactly(*arguments):
+                return [0, 0, width, height]
+    return None
 
 
 def make_pictures(shape):
@@ -74,9 +87,12 @@ def make_cases(shape):
         Case('one_token', '<|image|>Is anyone there?', pictures=[wide], max_tokens=1),
         Case('without_eos', '<|image|>A small picture of', pictures=[small], max_tokens=24, ignore_eos=True),
     ]
-    for width, height in list(find_odd_size(shape.image_size))[:1]:
-        cases.append(Case('a_size_that_needs_doubles', '<|image|>A strip', pictures=[Picture(CAT, [0, 0, width, height])],
-                          max_tokens=8))
+    if shape.max_num_tiles > 1:
+        strip = Picture(CAT, [0, 40, 128, 128 // shape.max_num_tiles])
+        cases.append(Case('all_tiles_in_a_row', '<|image|>The light of the evening', pictures=[strip], max_tokens=8))
+    odd = find_odd_crop(shape, 128, 96)
+    if odd:
+        cases.append(Case('a_size_that_needs_doubles', '<|image|>A strip', pictures=[Picture(CAT, odd)], max_tokens=8))
     if shape.extra_head_rows:
         cases.append(Case('a_penalty', '<|image|>The first picture shows the', pictures=[small], penalty=1.3))
     if shape.has_long_case:
@@ -91,8 +107,17 @@ def make_long_case(first, second):
 
 
 def make_text_cases(shape):
-    return [
+    cases = [
         Case('text_alone', 'What is in the morning light', max_tokens=24, with_hidden=not shape.has_vision,
              with_loss=True),
         Case('text_alone_with_a_penalty', 'The cat and the coffee and the cat', penalty=1.2),
     ]
+    if not shape.has_vision:
+        cases += [
+            Case('a_question', "Is anyone there? It's 1000 <|end_of_text|>\n", kind='chat', max_tokens=32),
+            Case('a_raw_prompt', '<|begin_of_text|>Größe, café', kind='raw', with_loss=True),
+            Case('a_stop_id', 'There is nothing in', stops_at=4),
+            Case('without_eos', 'What is in the morning light', max_tokens=32, ignore_eos=True),
+            Case('one_token', 'red, green, blue', max_tokens=1),
+        ]
+    return cases

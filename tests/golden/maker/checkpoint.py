@@ -96,6 +96,11 @@ def make_config(shape, tokenizer):
 
 # --- weights ---
 
+# Scores of attention get a standard deviation of about 2, and logits one of about 3; fc1 reaches where the forms of
+# GELU differ, and fc2 makes them matter.
+GAINS = {'q_proj': 1.4, 'k_proj': 1.4, 'fc1': 2.0, 'fc2': 3.0, 'lm_head': 3.0}
+
+
 def fill_table(shape, name, values):
     """Tile tables hold nothing for id 0, nor, in released checkpoints, for the slots that an arrangement leaves empty."""
     if not shape.zero_unused_slots:
@@ -113,9 +118,7 @@ def get_scale(name, dims):
     if '_embedding.' in name and 'patch' not in name:
         return 0.6
     fan_in = int(np.prod(dims[1:]))
-    # Scores of self-attention get a standard deviation of about 2; logits one of about 3.
-    gain = 1.4 if '.q_proj' in name or '.k_proj' in name else 3.0 if name.endswith('lm_head.weight') else 1.0
-    return gain / fan_in ** 0.5
+    return GAINS.get(name.split('.')[-2], 1.0) / fan_in ** 0.5
 
 
 def make_tensor(shape, name, dims):
@@ -148,7 +151,10 @@ def make_weights(shape, config):
         dims = list(parameter.shape)
         if name.endswith('lm_head.weight'):
             dims[0] += shape.extra_head_rows
-        weights[name] = torch.from_numpy(make_tensor(shape, name, dims)).to(getattr(torch, shape.dtype))
+        values = make_tensor(shape, name, dims)
+        if name.endswith('lm_head.weight'):
+            values[parsed.get_text_config().eos_token_id] *= shape.eos_weight
+        weights[name] = torch.from_numpy(values).to(getattr(torch, shape.dtype))
     return weights
 
 
@@ -183,7 +189,8 @@ def write_json(path, tree):
 
 def write_image_options(shape, path):
     options = {
-        'do_convert_rgb': True, 'do_normalize': True, 'do_pad': True, 'do_rescale': True, 'do_resize': True,
+        'do_convert_rgb': True, 'do_normalize': shape.do_normalize, 'do_pad': True, 'do_rescale': shape.do_rescale,
+        'do_resize': True,
         'image_mean': shape.image_mean, 'image_std': shape.image_std, 'max_image_tiles': shape.max_num_tiles,
         'resample': shape.resample, 'rescale_factor': shape.rescale_factor,
         'size': {'height': shape.image_size, 'width': shape.image_size},

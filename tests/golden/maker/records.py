@@ -7,7 +7,9 @@ Tensors of a case, all under "SEMANTICS/CASE/":
   last    [Z]     logits after the last token
   hidden  [T][D]  last hidden states (some cases)
 Of a picture of the list "towers": "SEMANTICS/tower/INDEX" [tiles][P][features], unused tiles included.
-Of a fault: "fault/NAME", the probes of its most sensitive case with the fault in place.
+
+Of each fault of maker/faults.py, NAME.json has what its most sensitive case gives with the fault in place: probes after
+one token of the prompt, or an answer, or the prompt's ids.
 """
 
 import json

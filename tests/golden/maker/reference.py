@@ -141,8 +141,11 @@ class Reference:
         # An id that no model draws, since generate () puts its defaults in the place of nothing.
         config.eos_token_id = ([] if case.ignore_eos else eos) + stop_ids or [-1]
         processors = LogitsProcessorList([GuardedPenalty(case.penalty)] if case.penalty != 1 else [])
+        # transformers takes the length of layer 0's cache for that of the text.
+        use_cache = 0 not in self.config.get_text_config().cross_attention_layers
         output = self.model.generate(**inputs, generation_config=config, logits_processor=processors,
-                                     return_dict_in_generate=True, output_logits=True, output_scores=True)
+                                     use_cache=use_cache, return_dict_in_generate=True, output_logits=True,
+                                     output_scores=True)
         ids = output.sequences[0, inputs['input_ids'].shape[1]:].tolist()
         return ids, output.logits, output.scores, config.eos_token_id
 

@@ -56,8 +56,11 @@ class Shape:
     processor_style: str = 'old'  # preprocessor_config.json, or new: processor_config.json
     image_mean: list = field(default_factory=lambda: list(CLIP_MEAN))
     image_std: list = field(default_factory=lambda: list(CLIP_STD))
+    do_rescale: bool = True
+    do_normalize: bool = True
     rescale_factor: float = 0.00392156862745098
     resample: int = 2
+    eos_weight: float = 1.2  # factor on the rows of lm_head that end an answer: larger ones come up sooner or later
     # the cases
     has_long_case: bool = False
 
@@ -73,13 +76,37 @@ class Shape:
 
 SHAPES = [
     # As the hub has Llama 3.2-Vision, much smaller.
-    Shape('hub', n_shards=3, chat_template='chat_template.json', has_long_case=True),
+    Shape('hub', n_shards=3, eos_weight=1.3, chat_template='chat_template.json', has_long_case=True),
     # A raw state dict in float32, saved by transformers 5: pixels that no patch covers, unordered taps with the first
     # and the last layer among them, tables that are not zero in unused slots, one key/value head.
     Shape('raw', seed=2, image_size=30, patch_size=4, max_num_tiles=2, vision_width=20, vision_heads=2, vision_ff=37,
           taps=[3, 0], n_global=1, zero_unused_slots=False, n_merges=77, width=40, n_heads=4, n_kv_heads=1, ff=37,
           n_layers=4, cross_layers=[2], rope=dict(ROPE_DEFAULT), dtype='float32', layout='raw', config_style='new',
-          eos='int', adds_bos=False, processor_style='new'),
+          eos='int', adds_bos=False, processor_style='new', eos_weight=1.4),
+    # Everything unusual: both eps, first and last layer cross, as many key/value heads as heads, another base of the
+    # rotary angles, bicubic resizing, another colour space, a head as tall as the embedding.
+    Shape('unusual', seed=3, image_size=42, patch_size=9, max_num_tiles=6, vision_width=40, vision_heads=2,
+          vision_ff=37, taps=[3, 1, 0], norm_eps=2e-2, zero_unused_slots=False, n_merges=61, width=60, n_heads=3,
+          n_kv_heads=3, ff=41, n_layers=4, cross_layers=[0, 3], rms_norm_eps=5e-3, rope_theta=10000.0,
+          rope={**ROPE_LLAMA3, 'factor': 4.0, 'low_freq_factor': 2.0, 'high_freq_factor': 8.0,
+                'original_max_position_embeddings': 64},
+          extra_head_rows=8, dtype='float16', config_style='new', eos='int', adds_bos=False, merges_as_strings=True,
+          processor_style='new', image_mean=[0.9, 1.0, 1.1], image_std=[0.5, 0.6, 0.7], rescale_factor=0.0078125,
+          resample=3, eos_weight=1.8),
+    # One tile, no normalisation, three heads to a key/value head, a head one row taller, eos in config.json only.
+    Shape('single', seed=4, image_size=56, patch_size=7, max_num_tiles=1, vision_width=24, vision_heads=2,
+          vision_ff=40, n_local=3, n_global=1, taps=[1], width=48, n_heads=6, n_kv_heads=2, ff=40, n_layers=3,
+          cross_layers=[0], extra_head_rows=1, rope=dict(ROPE_DEFAULT), dtype='float16', layout='raw', n_shards=2,
+          has_generation_config=False, chat_template='chat_template.jinja', do_normalize=False, resample=1,
+          eos_weight=1.3),
+    # Five tiles, adjacent cross layers, every layer tapped, pixels from 0 to 255, a long prompt.
+    Shape('many', seed=5, patch_size=7, max_num_tiles=5, vision_width=24, vision_heads=2, vision_ff=40, n_local=3,
+          n_global=1, taps=[0, 1, 2], zero_unused_slots=False, n_merges=150, width=48, n_heads=6, n_kv_heads=3, ff=40,
+          cross_layers=[2, 3], chat_template='tokenizer_config', do_rescale=False, image_mean=[120.0, 110.0, 100.0],
+          image_std=[66.0, 64.0, 62.0], resample=4, has_long_case=True),
+    # MllamaForCausalLM by itself.
+    Shape('text', seed=6, has_vision=False, n_merges=99, n_layers=4, rope={**ROPE_LLAMA3, 'factor': 32.0}, eos='int',
+          config_style='new', eos_weight=1.4),
 ]
 
 

@@ -69,7 +69,7 @@ MLLAMA_API guint mllama_format_get_n_rows (MllamaFormat format, guint plane, gui
 MLLAMA_API gboolean mllama_image_validate (const MllamaImage *image, GError **error);
 
 /* mllama_image_to_rgb: host memory only. Writes [height][width][3] bytes to rgb, alpha over white
- * by Pillow's arithmetic, YUV by the matrix and range, chroma replicated. */
+ * by Pillow's arithmetic, YUV by the matrix and range in 16.16 fixed point, chroma replicated. */
 MLLAMA_API gboolean mllama_image_to_rgb (const MllamaImage *image, guint8 *rgb, GError **error);
 
 G_END_DECLS

@@ -41,6 +41,12 @@ MLLAMA_API MllamaPrompt *mllama_prompt_new_chat (MllamaModel *model, const Mllam
 MLLAMA_API MllamaPrompt *mllama_prompt_new_question (MllamaModel *model, const char *text, gssize length,
                                                      guint n_images, GError **error);
 
+/* mllama_prompt_new_auto: a question if the checkpoint has a chat template, where all of text is ordinary. Else raw
+ * text, for a base model: unless it holds an image mark, begin-of-text and n_images marks go before it. */
+MLLAMA_API MllamaPrompt *mllama_prompt_new_auto (MllamaModel *model, const char *text, gssize length,
+                                                 const MllamaTextRange *literal, gsize n_literal, guint n_images,
+                                                 GError **error);
+
 /* mllama_prompt_new_from_ids: INVALID if an id lies outside the embedding. */
 MLLAMA_API MllamaPrompt *mllama_prompt_new_from_ids (MllamaModel *model, const guint32 *ids, gsize n_ids,
                                                      GError **error);

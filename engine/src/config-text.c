@@ -147,14 +147,16 @@ read_optional_id (JsonObject *o, const char *member, gint64 *id, const char *ori
   return TRUE;
 }
 
-/* A missing member is the class's default; null is no end at all. */
+/* A missing member is the class's default, in vocabularies that have it; null is none at all. */
 static gboolean
 read_special_ids (MllamaTextConfig *text, JsonObject *o, const char *origin, GError **error)
 {
-  text->bos_id = 128000;
-  text->pad_id = 128004;
-  if (!json_object_has_member (o, "eos_token_id")) {
-    text->eos_ids = g_memdup2 (&(guint32){128001}, sizeof (guint32));
+  const guint32 bos = 128000, eos = 128001, pad = 128004;
+
+  text->bos_id = bos < text->vocab_size ? (gint64) bos : -1;
+  text->pad_id = pad < text->vocab_size ? (gint64) pad : -1;
+  if (!json_object_has_member (o, "eos_token_id") && eos < text->vocab_size) {
+    text->eos_ids = g_memdup2 (&eos, sizeof eos);
     text->n_eos_ids = 1;
   }
   return read_optional_id (o, "bos_token_id", &text->bos_id, origin, error) &&

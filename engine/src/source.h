@@ -48,6 +48,12 @@ mllama_source_find (MllamaSource *source, const char *name)
   return source->find (source, name);
 }
 
+static inline const MllamaTensorInfo *const *
+mllama_source_list (MllamaSource *source, guint *n_tensors)
+{
+  return source->list (source, n_tensors);
+}
+
 static inline gboolean
 mllama_source_read (MllamaSource *source, const MllamaTensorInfo *tensor, gsize offset, gsize n_bytes, void *dest,
                     GError **error)

@@ -3,65 +3,21 @@
 #include "mllama-caption-picture.h"
 #include "mllama-caption.h"
 
-/* Formats of the engine go through as they were decoded, others are converted. A decoder's bytes are only touched to
- * turn a picture upright, or where its pixels are not square. */
 #define DECODER                                                                                                        \
-  "uridecodebin name=source caps=video/x-raw expose-all-streams=false ! videoconvert ! videoscale ! video/x-raw, "     \
-  "pixel-aspect-ratio=1/1, format={ RGB, BGR, RGBA, BGRA, ARGB, ABGR, RGBx, BGRx, xRGB, xBGR, GRAY8, I420, NV12 } ! "  \
-  "videoflip video-direction=auto ! appsink name=sink sync=false"
+  "uridecodebin name=source caps=video/x-raw expose-all-streams=false ! appsink name=sink sync=false caps=video/x-raw"
 
-static const struct {
-  GstVideoFormat video;
-  MllamaFormat format;
-} formats[] = {
-    {GST_VIDEO_FORMAT_RGB, MLLAMA_FORMAT_RGB},     {GST_VIDEO_FORMAT_BGR, MLLAMA_FORMAT_BGR},
-    {GST_VIDEO_FORMAT_RGBA, MLLAMA_FORMAT_RGBA},   {GST_VIDEO_FORMAT_BGRA, MLLAMA_FORMAT_BGRA},
-    {GST_VIDEO_FORMAT_ARGB, MLLAMA_FORMAT_ARGB},   {GST_VIDEO_FORMAT_ABGR, MLLAMA_FORMAT_ABGR},
-    {GST_VIDEO_FORMAT_RGBx, MLLAMA_FORMAT_RGBX},   {GST_VIDEO_FORMAT_BGRx, MLLAMA_FORMAT_BGRX},
-    {GST_VIDEO_FORMAT_xRGB, MLLAMA_FORMAT_XRGB},   {GST_VIDEO_FORMAT_xBGR, MLLAMA_FORMAT_XBGR},
-    {GST_VIDEO_FORMAT_GRAY8, MLLAMA_FORMAT_GRAY8}, {GST_VIDEO_FORMAT_I420, MLLAMA_FORMAT_I420},
-    {GST_VIDEO_FORMAT_NV12, MLLAMA_FORMAT_NV12},
-};
-
-static MllamaMatrix
-convert_matrix (GstVideoColorMatrix matrix)
+/* Cameras say in a tag how the picture is to be turned; it passes before the picture does. */
+static GstPadProbeReturn
+note_orientation (GstPad *pad, GstPadProbeInfo *info, gpointer data)
 {
-  switch (matrix) {
-  case GST_VIDEO_COLOR_MATRIX_BT601:
-    return MLLAMA_MATRIX_BT601;
-  case GST_VIDEO_COLOR_MATRIX_BT709:
-    return MLLAMA_MATRIX_BT709;
-  case GST_VIDEO_COLOR_MATRIX_BT2020:
-    return MLLAMA_MATRIX_BT2020;
-  default:
-    return MLLAMA_MATRIX_AUTO;
+  GstEvent *event = GST_PAD_PROBE_INFO_EVENT (info);
+  GstTagList *tags;
+
+  if (GST_EVENT_TYPE (event) == GST_EVENT_TAG) {
+    gst_event_parse_tag (event, &tags);
+    gst_video_orientation_from_tag (tags, data);
   }
-}
-
-static MllamaRange
-convert_range (GstVideoColorRange range)
-{
-  return range == GST_VIDEO_COLOR_RANGE_0_255    ? MLLAMA_RANGE_FULL
-         : range == GST_VIDEO_COLOR_RANGE_16_235 ? MLLAMA_RANGE_LIMITED
-                                                 : MLLAMA_RANGE_AUTO;
-}
-
-static void
-view_frame (MllamaImage *image, const GstVideoFrame *frame)
-{
-  const GstVideoInfo *info = &frame->info;
-
-  for (guint i = 0; i < G_N_ELEMENTS (formats); i++)
-    if (formats[i].video == GST_VIDEO_INFO_FORMAT (info))
-      image->format = formats[i].format;
-  image->width = GST_VIDEO_INFO_WIDTH (info);
-  image->height = GST_VIDEO_INFO_HEIGHT (info);
-  for (guint i = 0; i < GST_VIDEO_FRAME_N_PLANES (frame); i++) {
-    image->planes[i] = GST_VIDEO_FRAME_PLANE_DATA (frame, i);
-    image->strides[i] = GST_VIDEO_FRAME_PLANE_STRIDE (frame, i);
-  }
-  image->matrix = convert_matrix (info->colorimetry.matrix);
-  image->range = convert_range (info->colorimetry.range);
+  return GST_PAD_PROBE_OK;
 }
 
 /* Waits until the first picture has arrived at the sink (the pipeline is PAUSED then), or cannot arrive. */
@@ -88,7 +44,7 @@ wait_for_picture (GstElement *pipeline, GError **error)
 }
 
 static GstSample *
-decode_sample (const char *uri, GError **error)
+decode_sample (const char *uri, GstVideoOrientationMethod *orientation, GError **error)
 {
   g_autoptr (GstElement) pipeline = gst_parse_launch (DECODER, error);
   GstSample *sample = NULL;
@@ -97,7 +53,9 @@ decode_sample (const char *uri, GError **error)
     return NULL;
   g_autoptr (GstElement) source = gst_bin_get_by_name (GST_BIN (pipeline), "source");
   g_autoptr (GstElement) sink = gst_bin_get_by_name (GST_BIN (pipeline), "sink");
+  g_autoptr (GstPad) pad = gst_element_get_static_pad (sink, "sink");
   g_object_set (source, "uri", uri, NULL);
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, note_orientation, orientation, NULL);
   gst_element_set_state (pipeline, GST_STATE_PAUSED);
   if (wait_for_picture (pipeline, error)) {
     sample = gst_app_sink_try_pull_preroll (GST_APP_SINK (sink), 0);
@@ -108,25 +66,39 @@ decode_sample (const char *uri, GError **error)
   return sample;
 }
 
+static GstMllamaCaptionPicture *
+copy_sample (GstSample *sample, GstVideoOrientationMethod orientation)
+{
+  GstMllamaCaptionPicture *pixels;
+  GstVideoInfo info;
+  GstVideoFrame frame;
+
+  if (!gst_video_info_from_caps (&info, gst_sample_get_caps (sample)) ||
+      !gst_video_frame_map (&frame, &info, gst_sample_get_buffer (sample), GST_MAP_READ))
+    return NULL;
+  pixels = gst_mllama_caption_picture_new (&frame, orientation);
+  gst_video_frame_unmap (&frame);
+  return pixels;
+}
+
 CaptionPicture *
 caption_picture_new (const char *file, GError **error)
 {
+  GstVideoOrientationMethod orientation = GST_VIDEO_ORIENTATION_IDENTITY;
   g_autofree char *uri = caption_file_to_uri (file, error);
-  g_autoptr (GstSample) sample = uri ? decode_sample (uri, error) : NULL;
-  GstVideoInfo info;
+  g_autoptr (GstSample) sample = uri ? decode_sample (uri, &orientation, error) : NULL;
 
   if (!sample)
     return NULL;
-  CaptionPicture *picture = g_new0 (CaptionPicture, 1);
-  if (!gst_video_info_from_caps (&info, gst_sample_get_caps (sample)) ||
-      !gst_video_frame_map (&picture->frame, &info, gst_sample_get_buffer (sample), GST_MAP_READ)) {
-    g_set_error (error, CAPTION_ERROR, CAPTION_ERROR_MEDIA, "The decoded picture cannot be read");
-    g_free (picture);
-    return NULL;
-  }
-  picture->sample = g_steal_pointer (&sample);
-  view_frame (&picture->image, &picture->frame);
-  return picture;
+  g_autoptr (CaptionPicture) picture = g_new0 (CaptionPicture, 1);
+  picture->painter = gst_mllama_caption_painter_new ();
+  picture->pixels = copy_sample (sample, orientation);
+  if (picture->pixels)
+    return gst_mllama_caption_painter_paint (picture->painter, picture->pixels, &picture->image, error)
+               ? g_steal_pointer (&picture)
+               : NULL;
+  g_set_error_literal (error, CAPTION_ERROR, CAPTION_ERROR_MEDIA, "The decoded picture cannot be read");
+  return NULL;
 }
 
 void
@@ -134,7 +106,7 @@ caption_picture_free (CaptionPicture *picture)
 {
   if (!picture)
     return;
-  gst_video_frame_unmap (&picture->frame);
-  gst_sample_unref (picture->sample);
+  gst_mllama_caption_painter_free (picture->painter);
+  gst_mllama_caption_picture_free (picture->pixels);
   g_free (picture);
 }

@@ -2,13 +2,14 @@
 /* One prompt about several pictures, or about none: more than the element does, so the engine is asked directly. The
  * settings are still the element's properties. */
 #include <math.h>
-#include <string.h>
 #include "mllama-caption-picture.h"
 #include "mllama-caption.h"
+#include "model.h"
 
 /* What the command line says, in the engine's terms. */
 typedef struct {
-  char *model, *prompt, *prompt_format;
+  char *model, *prompt;
+  gint prompt_format; /* GstMllamaCaptionPromptFormat */
   MllamaSemantics semantics;
   guint max_image_tiles;
   MllamaModelSettings model_settings;
@@ -20,24 +21,8 @@ clear_settings (Settings *settings)
 {
   g_free (settings->model);
   g_free (settings->prompt);
-  g_free (settings->prompt_format);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Settings, clear_settings)
-
-/* The nick of an enumerated property (transfer full). */
-static char *
-get_nick (GstElement *element, const char *name)
-{
-  GValue value = G_VALUE_INIT;
-
-  g_object_get_property (G_OBJECT (element), name, &value);
-  GEnumClass *enum_class = g_type_class_ref (G_VALUE_TYPE (&value));
-  const GEnumValue *found = g_enum_get_value (enum_class, g_value_get_enum (&value));
-  char *nick = g_strdup (found ? found->value_nick : "");
-  g_type_class_unref (enum_class);
-  g_value_unset (&value);
-  return nick;
-}
 
 static void
 read_settings (Settings *settings, GstElement *element)
@@ -45,43 +30,42 @@ read_settings (Settings *settings, GstElement *element)
   gint cuda_device, device, dtype, semantics;
   guint max_tokens;
 
-  g_object_get (element, "model", &settings->model, "prompt", &settings->prompt, "max-image-tiles",
-                &settings->max_image_tiles, "device", &device, "dtype", &dtype, "semantics", &semantics,
-                "cuda-device-id", &cuda_device, "max-tokens", &max_tokens, "temperature",
-                &settings->generation.temperature, "top-k", &settings->generation.top_k, "top-p",
+  g_object_get (element, "model", &settings->model, "prompt", &settings->prompt, "prompt-format",
+                &settings->prompt_format, "max-image-tiles", &settings->max_image_tiles, "device", &device, "dtype",
+                &dtype, "semantics", &semantics, "cuda-device-id", &cuda_device, "max-tokens", &max_tokens,
+                "temperature", &settings->generation.temperature, "top-k", &settings->generation.top_k, "top-p",
                 &settings->generation.top_p, "seed", &settings->generation.seed, "repetition-penalty",
                 &settings->generation.repetition_penalty, NULL);
-  settings->prompt_format = get_nick (element, "prompt-format");
-  settings->generation.max_tokens = max_tokens ? (gint) max_tokens : MLLAMA_MAX_TOKENS_NONE;
+  settings->generation.max_tokens = (gint) max_tokens;
   settings->semantics = (MllamaSemantics) semantics;
   settings->model_settings.device = (MllamaDevice) device;
   settings->model_settings.dtype = (MllamaDtype) dtype;
   settings->model_settings.cuda_device_plus_one = cuda_device + 1;
 }
 
-/* A base model has no template: marks that the text does not bring go in front. */
-static MllamaPrompt *
-make_base_prompt (MllamaModel *model, const char *text, guint n_images, GError **error)
+/* The model that the element would take, but without its tower if there is nothing to look at. */
+static MllamaModel *
+open_model (Settings *settings, gboolean text_only, GError **error)
 {
-  g_autoptr (GString) marked = g_string_new (NULL);
+  const GstMllamaCaptionSettings named = {.model = settings->model};
+  g_autofree char *path = gst_mllama_caption_model_find (&named, error);
 
-  if (!strstr (text, "<|image|>"))
-    for (guint i = 0; i < n_images; i++)
-      g_string_append (marked, "<|image|>");
-  g_string_append (marked, text);
-  return mllama_prompt_new_processed (model, marked->str, (gssize) marked->len, error);
+  settings->model_settings.text_only = text_only;
+  g_autoptr (MllamaModel) model = path ? mllama_model_open (path, &settings->model_settings, error) : NULL;
+  return model && mllama_model_load (model, NULL, error) ? g_steal_pointer (&model) : NULL;
 }
 
 static MllamaPrompt *
 make_prompt (const Settings *settings, MllamaModel *model, const char *text, guint n_images, GError **error)
 {
-  gboolean automatic = g_str_equal (settings->prompt_format, "auto");
-
-  if (g_str_equal (settings->prompt_format, "raw"))
+  switch (settings->prompt_format) {
+  case GST_MLLAMA_CAPTION_PROMPT_RAW:
     return mllama_prompt_new_raw (model, text, -1, NULL, 0, error);
-  if (automatic && !mllama_model_has_chat_template (model))
-    return make_base_prompt (model, text, n_images, error);
-  return mllama_prompt_new_question (model, text, -1, n_images, error);
+  case GST_MLLAMA_CAPTION_PROMPT_CHAT:
+    return mllama_prompt_new_question (model, text, -1, n_images, error);
+  default:
+    return mllama_prompt_new_auto (model, text, -1, NULL, 0, n_images, error);
+  }
 }
 
 /* States of each file, in order. */
@@ -167,11 +151,8 @@ caption_together_run (const CaptionOptions *options, CaptionOutput *output, GErr
   g_auto (Settings) settings = {0};
 
   read_settings (&settings, options->element);
-  settings.model_settings.text_only = !options->files;
-  g_autoptr (MllamaModel) model = mllama_model_open (settings.model, &settings.model_settings, error);
-  if (!model || !mllama_model_load (model, NULL, error))
-    return FALSE;
-  g_autoptr (GPtrArray) states = encode_files (&settings, model, options->files, error);
+  g_autoptr (MllamaModel) model = open_model (&settings, !options->files, error);
+  g_autoptr (GPtrArray) states = model ? encode_files (&settings, model, options->files, error) : NULL;
   if (!states)
     return FALSE;
   char *const defaults[] = {settings.prompt, NULL};

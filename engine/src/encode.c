@@ -120,6 +120,13 @@ create_frame (Encode *encode, const MllamaRuntime *runtime, MllamaVisionImage *p
   return frame;
 }
 
+/* Only transformers lets text look at unused tiles (spec 0.3 B). */
+static gboolean
+sees_blanks (const Encode *encode)
+{
+  return encode->semantics == MLLAMA_SEMANTICS_TRANSFORMERS;
+}
+
 /* Memory for the keys of so many rows of the projector's output; counted against the cap. */
 static MllamaStates *
 create_states (Encode *encode, MllamaRuntime *runtime, const MllamaVisionImage *place, const MllamaVisionRows *rows)
@@ -134,7 +141,7 @@ create_states (Encode *encode, MllamaRuntime *runtime, const MllamaVisionImage *
   states->n_tiles = rows->n_used;
   states->aspect_ratio_id = place->aspect_ratio_id;
   states->n_seen_keys = rows->n_used * n_patches;
-  states->n_blank_keys = encode->semantics == MLLAMA_SEMANTICS_TRANSFORMERS ? rows->n_blank * n_patches : 0;
+  states->n_blank_keys = sees_blanks (encode) ? rows->n_blank * n_patches : 0;
   states->blank_bias = logf (rows->n_folded);
   states->n_bytes = be->ops->slab_get_bytes (be, n_layers, states->n_seen_keys + states->n_blank_keys);
   if (!mllama_runtime_reserve_states (runtime, states->n_bytes, &encode->error)) {
@@ -181,7 +188,8 @@ run_encode (MllamaRuntime *runtime, gpointer data)
   MllamaFrame *frame = create_frame (encode, runtime, &place);
 
   if (frame &&
-      mllama_vision_run (runtime->vision, &place, 1, encode->semantics, &rows, encode->cancellable, &encode->error) &&
+      mllama_vision_run (runtime->vision, &place, 1, encode->semantics, sees_blanks (encode), &rows,
+                         encode->cancellable, &encode->error) &&
       (encode->states = create_states (encode, runtime, &place, &rows))) {
     const MllamaTensor *projected = mllama_vision_project (runtime->vision);
     mllama_decoder_fill_slab (runtime->decoder, encode->states->slab, projected, rows.first_row);
@@ -216,8 +224,8 @@ run_features (MllamaRuntime *runtime, gpointer data)
   MllamaFrame *frame = create_frame (encode, runtime, &place);
   g_autofree float *tile = g_new (float, n_patches *width);
 
-  if (frame &&
-      mllama_vision_run (runtime->vision, &place, 1, encode->semantics, &rows, encode->cancellable, &encode->error)) {
+  if (frame && mllama_vision_run (runtime->vision, &place, 1, encode->semantics, TRUE, &rows, encode->cancellable,
+                                  &encode->error)) {
     encode->features = g_new (float, config->max_n_tiles *n_patches *width);
     for (guint t = 0; t < config->max_n_tiles && !encode->error; t++) {
       guint source = MIN (t, rows.n_used + rows.n_blank - 1);

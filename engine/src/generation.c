@@ -195,8 +195,7 @@ mllama_generation_accept (MllamaGeneration *generation, const MllamaSample *samp
   g_array_append_val (generation->ids, sample->id);
   g_array_append_val (generation->logprobs, sample->logprob);
   is_end = ends_answer (generation, sample->id);
-  if (!is_end)
-    mllama_token_decoder_push (generation->decoder, sample->id, generation->text);
+  mllama_token_decoder_push (generation->decoder, sample->id, generation->text);
   if (is_end || generation->logprobs->len >= generation->max_tokens)
     mllama_token_decoder_finish (generation->decoder, generation->text);
   report_token (generation, sample, text_from);

@@ -249,7 +249,7 @@ mllama_model_check_states (MllamaModel *model, const MllamaPrompt *prompt, Mllam
 {
   guint n_images = mllama_prompt_get_n_images (prompt);
 
-  if (mllama_prompt_get_model_identity (prompt) != model) {
+  if (mllama_prompt_get_tokenizer (prompt) != model->checkpoint->tokenizer) {
     g_set_error_literal (error, MLLAMA_ERROR, MLLAMA_ERROR_WRONG_MODEL,
                          "the prompt was made for another model; make it again for this one");
     return FALSE;

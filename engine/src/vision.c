@@ -26,6 +26,7 @@ struct _MllamaVision {
 /* Everything about one run that is not a tensor. */
 typedef struct {
   MllamaSemantics semantics;
+  gboolean with_blanks; /* rows of unused tiles are wanted in the output */
   guint n_images;
   const MllamaVisionImage *images;
   MllamaVisionRows *rows;
@@ -50,12 +51,11 @@ count_pad_rows (const MllamaVision *vision)
   return (8 - count_patches (vision) % 8) % 8;
 }
 
-/* Rows of a picture in the output. Only transformers lets text look at unused tiles (spec 0.3 B). */
 static guint
 count_output_rows (const MllamaVision *vision, const Plan *plan, guint image)
 {
   const MllamaVisionRows *rows = &plan->rows[image];
-  guint n_tiles = rows->n_used + (plan->semantics == MLLAMA_SEMANTICS_TRANSFORMERS ? rows->n_blank : 0);
+  guint n_tiles = rows->n_used + (plan->with_blanks ? rows->n_blank : 0);
 
   return n_tiles * count_patches (vision);
 }
@@ -180,7 +180,7 @@ run_layer (MllamaVision *vision, const MllamaTowerLayer *layer, MllamaTensor *x,
                         NULL, MLLAMA_PHASE_PREFILL);
 }
 
-/* Copies the rows that text will see into columns [column, column + D) of the features. */
+/* Copies the rows that are wanted into columns [column, column + D) of the features. */
 static void
 store_features (MllamaVision *vision, const Plan *plan, const MllamaSequence *sequences, const MllamaTensor *x,
                 guint column)
@@ -292,11 +292,12 @@ ensure_work_space (MllamaVision *vision, guint n_tower_rows, guint n_output_rows
 /* Spec 4.1. */
 gboolean
 mllama_vision_run (MllamaVision *vision, const MllamaVisionImage *images, guint n_images, MllamaSemantics semantics,
-                   MllamaVisionRows *rows, GCancellable *cancellable, GError **error)
+                   gboolean with_blanks, MllamaVisionRows *rows, GCancellable *cancellable, GError **error)
 {
   const MllamaVisionWeights *w = &vision->weights->vision;
   const MllamaBackendOps *ops = vision->be->ops;
-  g_auto (Plan) plan = {.semantics = semantics, .n_images = n_images, .images = images, .rows = rows};
+  g_auto (Plan)
+      plan = {.semantics = semantics, .with_blanks = with_blanks, .n_images = n_images, .images = images, .rows = rows};
 
   plan_init (vision, &plan);
   if (!ensure_work_space (vision, plan.n_global_rows, plan.n_output_rows, error))

@@ -27,11 +27,11 @@ MllamaVision *mllama_vision_new (const MllamaWeights *weights);
 void mllama_vision_free (MllamaVision *vision);
 
 /* mllama_vision_run: pictures side by side through the tower. Output rows of a picture: P for each used tile, then,
- * where the semantics lets text look at unused tiles (transformers), P for each blank. rows [n_images] says where.
+ * if wanted, P for each blank one. rows [n_images] says where.
  * CANCELLED between two layers. The results stay valid until the next run. */
 gboolean mllama_vision_run (MllamaVision *vision, const MllamaVisionImage *images, guint n_images,
-                            MllamaSemantics semantics, MllamaVisionRows *rows, GCancellable *cancellable,
-                            GError **error);
+                            MllamaSemantics semantics, gboolean with_blanks, MllamaVisionRows *rows,
+                            GCancellable *cancellable, GError **error);
 
 /* act [rows][(1 + n_taps) * D]: final output | tap 0 | tap 1 ... */
 const MllamaTensor *mllama_vision_get_features (MllamaVision *vision);

@@ -11,7 +11,7 @@ typedef struct _MllamaGeneration MllamaGeneration;
 
 typedef enum {
   MLLAMA_FINISH_NONE,   /* still running */
-  MLLAMA_FINISH_STOP,   /* a stop id; it is the last of ids, and not in text */
+  MLLAMA_FINISH_STOP,   /* a stop id, which is the last of ids */
   MLLAMA_FINISH_LENGTH, /* max_tokens */
   MLLAMA_FINISH_CANCELLED,
   MLLAMA_FINISH_ERROR,
@@ -52,7 +52,7 @@ typedef struct {
 
 /* Owned by the generation; constant once it is done. */
 typedef struct {
-  const char *text;   /* special tokens skipped, valid UTF-8 */
+  const char *text;   /* ids decoded, special tokens skipped; valid UTF-8 */
   const guint32 *ids; /* new ids only */
   const double *logprobs;
   guint n_ids;

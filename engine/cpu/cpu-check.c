@@ -13,12 +13,12 @@ typedef struct {
   guint m, n, k;
 } Shape;
 
-/* One of each kind of edge, and one that is worth several threads. */
-static const Shape shapes[] = {{1, 1, 1},    {3, 5, 7},     {16, 6, 1},   {17, 33, 65},
-                               {64, 48, 80}, {64, 97, 321}, {2, 200, 129}};
+/* One of each kind of edge, none so large that BLAS would wake its threads. */
+static const Shape shapes[] = {{1, 1, 1},    {3, 5, 7},     {16, 6, 1},  {17, 33, 65},
+                               {64, 48, 80}, {64, 16, 255}, {2, 60, 129}};
 
-#define MAX_OPERAND (97 * 321)
-#define MAX_RESULT  (64 * 97)
+#define MAX_OPERAND (64 * 255)
+#define MAX_RESULT  (64 * 48)
 
 /* Any numbers in [-1, 1) will do, as long as they differ. */
 static void

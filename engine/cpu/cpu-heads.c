@@ -17,7 +17,7 @@ typedef struct {
 } Heads;
 
 static void
-prepare_normed (gpointer op, gsize row, float *input)
+prepare_normed (gpointer op, gsize row, float *input, guint worker)
 {
   const Heads *heads = op;
 
@@ -26,7 +26,7 @@ prepare_normed (gpointer op, gsize row, float *input)
 }
 
 static void
-prepare_states (gpointer op, gsize row, float *input)
+prepare_states (gpointer op, gsize row, float *input, guint worker)
 {
   const Heads *heads = op;
 
@@ -35,7 +35,7 @@ prepare_states (gpointer op, gsize row, float *input)
 
 /* product: q | k | v. */
 static void
-finish_self (gpointer op, gsize token, float *product)
+finish_self (gpointer op, gsize token, float *product, guint worker)
 {
   const Heads *heads = op;
   const MllamaPass *pass = heads->pass;
@@ -44,7 +44,7 @@ finish_self (gpointer op, gsize token, float *product)
   guint32 page = pass->row_table[pass->rows[token]].pages[position / MLLAMA_KV_PAGE];
   gsize slot = position % MLLAMA_KV_PAGE;
   float *keys = product + q_width, *values = keys + heads->n_kv_heads * c;
-  float *cosines = heads->be->scratch[0], *sines = cosines + c / 2;
+  float *cosines = heads->be->scratch[worker], *sines = cosines + c / 2;
 
   mllama_cpu_rope_get_angles (heads->be->inv_freq, c, position, cosines, sines);
   for (guint h = 0; h < heads->n_heads + heads->n_kv_heads; h++)
@@ -59,7 +59,7 @@ finish_self (gpointer op, gsize token, float *product)
 }
 
 static void
-finish_q (gpointer op, gsize token, float *product)
+finish_q (gpointer op, gsize token, float *product, guint worker)
 {
   const Heads *heads = op;
   gsize c = heads->head_width;
@@ -71,7 +71,7 @@ finish_q (gpointer op, gsize token, float *product)
 
 /* product: k | v. */
 static void
-finish_cross (gpointer op, gsize key, float *product)
+finish_cross (gpointer op, gsize key, float *product, guint worker)
 {
   const Heads *heads = op;
   gsize c = heads->head_width;
@@ -110,7 +110,7 @@ mllama_cpu_norm_qkv_rope (MllamaBackend *be, MllamaTensor *q, const MllamaTensor
   heads.x = x;
   heads.norm = norm;
   heads.pass = pass;
-  mllama_cpu_multiply (heads.be, &product, pass->phase, &heads);
+  mllama_cpu_multiply (heads.be, &product, &heads);
 }
 
 void
@@ -125,7 +125,7 @@ mllama_cpu_norm_q_heads (MllamaBackend *be, MllamaTensor *q, const MllamaTensor 
   heads.x = x;
   heads.norm = norm;
   heads.head_norm = q_norm;
-  mllama_cpu_multiply (heads.be, &product, pass->phase, &heads);
+  mllama_cpu_multiply (heads.be, &product, &heads);
 }
 
 void
@@ -140,5 +140,5 @@ mllama_cpu_cross_keys_values (MllamaBackend *be, MllamaSlab *slab, guint layer, 
   heads.x_first = y_first;
   heads.head_norm = k_norm;
   heads.slab = slab;
-  mllama_cpu_multiply (heads.be, &product, MLLAMA_PHASE_PREFILL, &heads);
+  mllama_cpu_multiply (heads.be, &product, &heads);
 }

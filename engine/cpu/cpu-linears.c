@@ -15,7 +15,7 @@ typedef struct {
 } Linear;
 
 static void
-prepare_copy (gpointer op, gsize row, float *input)
+prepare_copy (gpointer op, gsize row, float *input, guint worker)
 {
   const Linear *linear = op;
 
@@ -23,7 +23,7 @@ prepare_copy (gpointer op, gsize row, float *input)
 }
 
 static void
-prepare_layer_norm (gpointer op, gsize row, float *input)
+prepare_layer_norm (gpointer op, gsize row, float *input, guint worker)
 {
   const Linear *linear = op;
 
@@ -32,7 +32,7 @@ prepare_layer_norm (gpointer op, gsize row, float *input)
 }
 
 static void
-prepare_rms_norm (gpointer op, gsize row, float *input)
+prepare_rms_norm (gpointer op, gsize row, float *input, guint worker)
 {
   const Linear *linear = op;
 
@@ -48,7 +48,7 @@ add_bias (const Linear *linear, float *product)
 }
 
 static void
-finish_copy (gpointer op, gsize row, float *product)
+finish_copy (gpointer op, gsize row, float *product, guint worker)
 {
   const Linear *linear = op;
 
@@ -57,16 +57,16 @@ finish_copy (gpointer op, gsize row, float *product)
 }
 
 static void
-finish_gelu (gpointer op, gsize row, float *product)
+finish_gelu (gpointer op, gsize row, float *product, guint worker)
 {
   const Linear *linear = op;
 
-  finish_copy (op, row, product);
+  finish_copy (op, row, product, worker);
   linear->be->vector->gelu (mllama_cpu_tensor_row (linear->y, row), linear->y->width);
 }
 
 static void
-finish_residual (gpointer op, gsize row, float *product)
+finish_residual (gpointer op, gsize row, float *product, guint worker)
 {
   const Linear *linear = op;
   float *y = mllama_cpu_tensor_row (linear->y, row);
@@ -78,7 +78,7 @@ finish_residual (gpointer op, gsize row, float *product)
 
 /* product: gate | up. */
 static void
-finish_swiglu (gpointer op, gsize row, float *product)
+finish_swiglu (gpointer op, gsize row, float *product, guint worker)
 {
   const Linear *linear = op;
   gsize f = linear->y->width;
@@ -94,7 +94,7 @@ mllama_cpu_layer_norm_linear (MllamaBackend *be, MllamaTensor *y, const MllamaTe
   Linear linear = {mllama_cpu_backend (be), y, x, norm_weight, norm_bias, eps, bias, 1};
   MllamaCpuProduct product = {w, n_rows, NULL, prepare_layer_norm, gelu ? finish_gelu : finish_copy};
 
-  mllama_cpu_multiply (linear.be, &product, MLLAMA_PHASE_PREFILL, &linear);
+  mllama_cpu_multiply (linear.be, &product, &linear);
 }
 
 void
@@ -105,7 +105,7 @@ mllama_cpu_linear_residual (MllamaBackend *be, MllamaTensor *x, const MllamaTens
   Linear linear = {mllama_cpu_backend (be), x, a, NULL, NULL, 0, bias, gate};
   MllamaCpuProduct product = {w, n_rows, select, prepare_copy, finish_residual};
 
-  mllama_cpu_multiply (linear.be, &product, phase, &linear);
+  mllama_cpu_multiply (linear.be, &product, &linear);
 }
 
 void
@@ -115,7 +115,7 @@ mllama_cpu_linear (MllamaBackend *be, MllamaTensor *y, const MllamaTensor *x, gu
   Linear linear = {mllama_cpu_backend (be), y, x, NULL, NULL, 0, bias, 1};
   MllamaCpuProduct product = {w, n_rows, NULL, prepare_copy, finish_copy};
 
-  mllama_cpu_multiply (linear.be, &product, MLLAMA_PHASE_PREFILL, &linear);
+  mllama_cpu_multiply (linear.be, &product, &linear);
 }
 
 void
@@ -125,7 +125,7 @@ mllama_cpu_norm_swiglu (MllamaBackend *be, MllamaTensor *h, const MllamaTensor *
   Linear linear = {mllama_cpu_backend (be), h, x, norm, NULL, eps, NULL, 1};
   MllamaCpuProduct product = {w, pass->n_tokens, NULL, prepare_rms_norm, finish_swiglu};
 
-  mllama_cpu_multiply (linear.be, &product, pass->phase, &linear);
+  mllama_cpu_multiply (linear.be, &product, &linear);
 }
 
 void
@@ -135,7 +135,7 @@ mllama_cpu_logits (MllamaBackend *be, MllamaTensor *logits, const MllamaTensor *
   Linear linear = {mllama_cpu_backend (be), logits, hidden, NULL, NULL, 0, NULL, 1};
   MllamaCpuProduct product = {w, n_rows, NULL, prepare_copy, finish_copy};
 
-  mllama_cpu_multiply (linear.be, &product, phase, &linear);
+  mllama_cpu_multiply (linear.be, &product, &linear);
 }
 
 void

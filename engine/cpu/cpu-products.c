@@ -1,150 +1,144 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Products of weights with rows, each row by itself through sgemv. An sgemm of many rows would do more arithmetic a
+ * second, but rounds equal rows differently: OpenBLAS takes them in groups of six and of what is left, by kernels that
+ * sum in different orders. */
 #include "cpu.h"
 
 #include <cblas.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Rows at a time: each piece of the weight is used so often once it is in the cache. Wide rows get fewer. */
+#define MAX_ROWS   128
+#define MIN_ROWS   64
+#define MAX_FLOATS (1024 * 1024)
+
 /* Columns of one sgemv: longer rows are summed up in pieces, so that some rows of the weight fit into the limit. */
 #define SGEMV_COLUMNS (MLLAMA_CPU_SERIAL_SGEMV / 4)
 
+/* Rows that are worth waking a thread for, to prepare or finish them. */
+#define MIN_ROWS_A_RUN 8
+
 typedef struct {
   MllamaCpuBackend *be;
-  const MllamaWeight *w;
-  gsize n_rows, slice_rows;
-  const guint8 *select;
-} Slices;
+  const MllamaCpuProduct *product;
+  gpointer op;
+  gsize first, n_rows;         /* of this round */
+  gsize input_ld, output_ld;   /* of be's buffers */
+  gsize slice_rows, n_columns; /* of the weight in one sgemv */
+} Round;
 
 static gboolean
-is_selected (const guint8 *select, gsize row)
+is_selected (const Round *round, gsize row)
 {
-  return !select || select[row];
+  return !round->product->select || round->product->select[round->first + row];
+}
+
+static void
+prepare_rows (gpointer data, gsize first, gsize n, guint worker)
+{
+  const Round *round = data;
+
+  for (gsize r = first; r < first + n; r++)
+    if (is_selected (round, r))
+      round->product->prepare (round->op, round->first + r, round->be->inputs + r * round->input_ld, worker);
+}
+
+static void
+finish_rows (gpointer data, gsize first, gsize n, guint worker)
+{
+  const Round *round = data;
+
+  for (gsize r = first; r < first + n; r++)
+    if (is_selected (round, r))
+      round->product->finish (round->op, round->first + r, round->be->outputs + r * round->output_ld, worker);
+}
+
+/* Rows [o, o + n_out) of the weight, which stay in the cache while every input meets them. */
+static void
+multiply_slice (const Round *round, gsize o, gsize n_out)
+{
+  const MllamaWeight *w = round->product->w;
+
+  for (gsize r = 0; r < round->n_rows; r++) {
+    const float *x = round->be->inputs + r * round->input_ld;
+    float *y = round->be->outputs + r * round->output_ld + o;
+
+    if (!is_selected (round, r))
+      continue;
+    for (gsize c = 0; c < w->width; c += round->n_columns)
+      cblas_sgemv (CblasRowMajor, CblasNoTrans, n_out, MIN (round->n_columns, w->width - c), 1, w->data + o * w->ld + c,
+                   w->ld, x + c, 1, c > 0, y, 1);
+  }
+}
+
+static void
+multiply_slices (gpointer data, gsize first, gsize n, guint worker)
+{
+  const Round *round = data;
+
+  for (gsize slice = first; slice < first + n; slice++) {
+    gsize o = slice * round->slice_rows;
+    multiply_slice (round, o, MIN (round->slice_rows, round->product->w->n_rows - o));
+  }
 }
 
 static gsize
-get_input_ld (const MllamaWeight *w)
+count_rows_that_fit (const MllamaCpuBackend *be, const Round *round)
 {
-  return mllama_cpu_round_up (w->width);
+  return MIN (MIN (be->n_inputs / round->input_ld, be->n_outputs / round->output_ld), MAX_ROWS);
 }
 
-static gsize
-get_output_ld (const MllamaWeight *w)
+/* A slice has the same shape for every row and every round: nothing else decides how a row is summed up. */
+static void
+init_round (Round *round, MllamaCpuBackend *be, const MllamaCpuProduct *product, gpointer op)
 {
-  return mllama_cpu_round_up (w->n_rows);
+  const MllamaWeight *w = product->w;
+
+  *round = (Round){be, product, op};
+  round->input_ld = mllama_cpu_round_up (w->width);
+  round->output_ld = mllama_cpu_round_up (w->n_rows);
+  round->n_columns = CLAMP (w->width, 1, SGEMV_COLUMNS);
+  round->slice_rows = MIN (MLLAMA_CPU_SERIAL_SGEMV / round->n_columns / 4 * 4, MIN_ROWS);
+}
+
+void
+mllama_cpu_multiply (MllamaCpuBackend *be, const MllamaCpuProduct *product, gpointer op)
+{
+  gsize n_rows_a_round, n_slices, slice_work;
+  Round round;
+
+  init_round (&round, be, product, op);
+  n_rows_a_round = count_rows_that_fit (be, &round);
+  n_slices = (product->w->n_rows + round.slice_rows - 1) / round.slice_rows;
+  for (round.first = 0; round.first < product->n_rows; round.first += n_rows_a_round) {
+    round.n_rows = MIN (n_rows_a_round, product->n_rows - round.first);
+    slice_work = round.slice_rows * MAX (product->w->width, 1) * round.n_rows;
+    mllama_cpu_workers_run (be->workers, round.n_rows, MIN_ROWS_A_RUN, prepare_rows, &round);
+    mllama_cpu_workers_run (be->workers, n_slices, MLLAMA_CPU_TASK / slice_work, multiply_slices, &round);
+    mllama_cpu_workers_run (be->workers, round.n_rows, MIN_ROWS_A_RUN, finish_rows, &round);
+  }
 }
 
 static gboolean
 reserve (float **buffer, gsize *n_floats, gsize ld, GError **error)
 {
-  gsize needed = ld * MLLAMA_CPU_BLOCK;
+  gsize n_rows = CLAMP (MAX_FLOATS / ld, MIN_ROWS, MAX_ROWS);
   float *larger;
 
-  if (needed <= *n_floats)
+  if (n_rows * ld <= *n_floats)
     return TRUE;
-  if (!(larger = mllama_cpu_alloc (MLLAMA_CPU_BLOCK, ld, "the work space of a product", error)))
+  if (!(larger = mllama_cpu_alloc (n_rows, ld, "the work space of a product", error)))
     return FALSE;
   free (*buffer);
   *buffer = larger;
-  *n_floats = needed;
+  *n_floats = n_rows * ld;
   return TRUE;
 }
 
 gboolean
 mllama_cpu_reserve_product (MllamaCpuBackend *be, const MllamaWeight *w, GError **error)
 {
-  return reserve (&be->inputs, &be->n_inputs, get_input_ld (w), error) &&
-         reserve (&be->outputs, &be->n_outputs, get_output_ld (w), error);
-}
-
-/* Rows that are missing or not selected are zero: what they hold must not meet the other rows, not even as NaN. */
-static void
-prepare_rows (MllamaCpuBackend *be, const MllamaCpuProduct *product, gsize first, gsize n_rows, gsize n_padded,
-              gpointer op)
-{
-  gsize ld = get_input_ld (product->w);
-
-  for (gsize r = 0; r < n_padded; r++) {
-    if (r < n_rows && is_selected (product->select, first + r))
-      product->prepare (op, first + r, be->inputs + r * ld);
-    else
-      memset (be->inputs + r * ld, 0, product->w->width * sizeof (float));
-  }
-}
-
-static void
-finish_rows (MllamaCpuBackend *be, const MllamaCpuProduct *product, gsize first, gsize n_rows, gpointer op)
-{
-  gsize ld = get_output_ld (product->w);
-
-  for (gsize r = 0; r < n_rows; r++)
-    if (is_selected (product->select, first + r))
-      product->finish (op, first + r, be->outputs + r * ld);
-}
-
-/* One shape for every block: the bits of a row depend neither on the other rows nor on how many there are. */
-static void
-multiply_block (MllamaCpuBackend *be, const MllamaWeight *w)
-{
-  cblas_sgemm (CblasRowMajor, CblasNoTrans, CblasTrans, MLLAMA_CPU_BLOCK, w->n_rows, w->width, 1, be->inputs,
-               get_input_ld (w), w->data, w->ld, 0, be->outputs, get_output_ld (w));
-}
-
-/* Rows of the weight in slices that stay in the cache while every input meets them. */
-static void
-multiply_slices (gpointer data, gsize first, gsize n, guint worker)
-{
-  const Slices *s = data;
-  const MllamaWeight *w = s->w;
-
-  for (gsize o = first * s->slice_rows; o < MIN ((first + n) * s->slice_rows, w->n_rows); o += s->slice_rows)
-    for (gsize r = 0; r < s->n_rows; r++) {
-      const float *x = s->be->inputs + r * get_input_ld (w);
-      float *y = s->be->outputs + r * get_output_ld (w) + o;
-
-      if (!is_selected (s->select, r))
-        continue;
-      for (gsize c = 0; c < w->width; c += SGEMV_COLUMNS)
-        cblas_sgemv (CblasRowMajor, CblasNoTrans, MIN (s->slice_rows, w->n_rows - o), MIN (SGEMV_COLUMNS, w->width - c),
-                     1, w->data + o * w->ld + c, w->ld, x + c, 1, c > 0, y, 1);
-    }
-}
-
-static void
-multiply_rows (MllamaCpuBackend *be, const MllamaCpuProduct *product, gsize first, gsize n_rows)
-{
-  const MllamaWeight *w = product->w;
-  Slices slices = {be, w, n_rows, 0, product->select ? product->select + first : NULL};
-  gsize n_columns = MAX (MIN (w->width, SGEMV_COLUMNS), 1), n_slices;
-
-  slices.slice_rows = MAX (MLLAMA_CPU_SERIAL_SGEMV / n_columns, 4) / 4 * 4;
-  slices.slice_rows = MIN (slices.slice_rows, 64);
-  n_slices = (w->n_rows + slices.slice_rows - 1) / slices.slice_rows;
-  mllama_cpu_workers_run (be->workers, n_slices, MLLAMA_CPU_TASK / (slices.slice_rows * MAX (w->width, 1) * n_rows),
-                          multiply_slices, &slices);
-}
-
-static gboolean
-is_any_selected (const guint8 *select, gsize first, gsize n_rows)
-{
-  for (gsize r = 0; r < n_rows; r++)
-    if (is_selected (select, first + r))
-      return TRUE;
-  return FALSE;
-}
-
-void
-mllama_cpu_multiply (MllamaCpuBackend *be, const MllamaCpuProduct *product, MllamaPhase phase, gpointer op)
-{
-  for (gsize first = 0; first < product->n_rows; first += MLLAMA_CPU_BLOCK) {
-    gsize n_rows = MIN (MLLAMA_CPU_BLOCK, product->n_rows - first);
-
-    if (!is_any_selected (product->select, first, n_rows))
-      continue;
-    prepare_rows (be, product, first, n_rows, phase == MLLAMA_PHASE_DECODE ? n_rows : MLLAMA_CPU_BLOCK, op);
-    if (phase == MLLAMA_PHASE_DECODE)
-      multiply_rows (be, product, first, n_rows);
-    else
-      multiply_block (be, product->w);
-    finish_rows (be, product, first, n_rows, op);
-  }
+  return reserve (&be->inputs, &be->n_inputs, mllama_cpu_round_up (w->width), error) &&
+         reserve (&be->outputs, &be->n_outputs, mllama_cpu_round_up (w->n_rows), error);
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The CPU backend: float32, CBLAS for products, C for the rest.
  *
- * Batch invariance. Products of many rows go through sgemm in blocks of MLLAMA_CPU_BLOCK rows, the last one filled up
- * with zeros, so that a row always meets the same shape; products of few rows go through sgemv, row by row. Attention
- * works on blocks of keys that are counted from the row's own first key.
+ * Batch invariance. Products of weights go through sgemv, row by row, so that a row always meets the same call;
+ * attention works on blocks of keys that are counted from the row's own first key, and that of the tower on blocks of
+ * queries that are counted from the first row of their sequence. Prefill and decode give the same bits.
  *
  * Rows of tensors and weights start at multiples of MLLAMA_CPU_ALIGNMENT bytes: a BLAS may treat the first numbers of
- * an unaligned row in another order, and then equal rows would give unequal sums. */
+ * an unaligned row in another order, and then equal rows would give unequal sums.
+ *
+ * Threads. Work is shared out here, over any BLAS; calls are kept so small that BLAS does not share them out again. */
 #pragma once
 
 #include "backend.h"
@@ -17,7 +19,6 @@
 G_BEGIN_DECLS
 
 #define MLLAMA_CPU_ALIGNMENT 64 /* bytes */
-#define MLLAMA_CPU_BLOCK     64 /* rows of one sgemm */
 
 /* Above these sizes OpenBLAS wakes its own threads, which must not happen inside ours: multiply-adds of an sgemm, and
  * elements of the matrix of an sgemv. */
@@ -59,7 +60,7 @@ typedef struct {
   MllamaCpuWorkers *workers;
   float *inv_freq;         /* [C / 2] */
   float **scratch;         /* [workers][what the largest user needs] */
-  float *inputs, *outputs; /* [MLLAMA_CPU_BLOCK][largest ld] of a product */
+  float *inputs, *outputs; /* rows of a product, before and after */
   gsize n_inputs, n_outputs;
   MllamaSampler *sampler; /* of sampler_width logits; NULL until the first sample */
   gsize sampler_width;
@@ -133,16 +134,16 @@ gsize mllama_cpu_weight_get_bytes (MllamaBackend *be, const MllamaWeightSpec *sp
 
 /* --- products: cpu-products.c --- */
 
-/* y = W x for rows that are made and used one by one. */
+/* y = W x for rows that are made and used one by one, by any worker in any order. */
 typedef struct {
   const MllamaWeight *w;
   gsize n_rows;
   const guint8 *select; /* [n_rows] or NULL: rows of 0 are neither prepared nor finished */
-  void (*prepare) (gpointer op, gsize row, float *input);  /* [in of w] */
-  void (*finish) (gpointer op, gsize row, float *product); /* [out of w], finish may change it */
+  void (*prepare) (gpointer op, gsize row, float *input, guint worker);  /* [in of w] */
+  void (*finish) (gpointer op, gsize row, float *product, guint worker); /* [out of w], finish may change it */
 } MllamaCpuProduct;
 
-void mllama_cpu_multiply (MllamaCpuBackend *be, const MllamaCpuProduct *product, MllamaPhase phase, gpointer op);
+void mllama_cpu_multiply (MllamaCpuBackend *be, const MllamaCpuProduct *product, gpointer op);
 
 /* Grows inputs and outputs for products with w. */
 gboolean mllama_cpu_reserve_product (MllamaCpuBackend *be, const MllamaWeight *w, GError **error);

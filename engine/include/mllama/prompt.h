@@ -6,7 +6,8 @@
 
 G_BEGIN_DECLS
 
-/* Token ids with a mark for each picture; immutable, refcounted. */
+/* Token ids with a mark for each picture; immutable, refcounted. A prompt of no token at all is INVALID: there is
+ * nothing to answer. So is one with an id outside the embedding. */
 typedef struct _MllamaPrompt MllamaPrompt;
 
 /* A part of a chat message: text as it stands, or one picture's mark (text NULL). */
@@ -42,12 +43,12 @@ MLLAMA_API MllamaPrompt *mllama_prompt_new_question (MllamaModel *model, const c
                                                      guint n_images, GError **error);
 
 /* mllama_prompt_new_auto: a question if the checkpoint has a chat template, where all of text is ordinary. Else raw
- * text, for a base model: unless it holds an image mark, begin-of-text and n_images marks go before it. */
+ * text, for a base model: unless it holds an image mark, n_images marks and begin-of-text go before it, the latter only
+ * if it is not there already. */
 MLLAMA_API MllamaPrompt *mllama_prompt_new_auto (MllamaModel *model, const char *text, gssize length,
                                                  const MllamaTextRange *literal, gsize n_literal, guint n_images,
                                                  GError **error);
 
-/* mllama_prompt_new_from_ids: INVALID if an id lies outside the embedding. */
 MLLAMA_API MllamaPrompt *mllama_prompt_new_from_ids (MllamaModel *model, const guint32 *ids, gsize n_ids,
                                                      GError **error);
 

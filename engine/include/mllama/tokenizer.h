@@ -16,7 +16,7 @@ typedef struct {
 
 typedef enum {
   MLLAMA_TOKENIZE_PLAIN = 0,
-  MLLAMA_TOKENIZE_SPECIAL = 1 << 0, /* spellings of added tokens become those tokens */
+  MLLAMA_TOKENIZE_SPECIAL = 1 << 0, /* spellings of special tokens become those tokens */
   MLLAMA_TOKENIZE_ADD = 1 << 1,     /* apply the post-processor (say, begin of text in front) */
 } MllamaTokenizeFlags;
 
@@ -30,13 +30,15 @@ MLLAMA_API MllamaTokenizer *mllama_tokenizer_ref (MllamaTokenizer *tokenizer);
 MLLAMA_API void mllama_tokenizer_unref (MllamaTokenizer *tokenizer);
 
 /* mllama_tokenizer_encode: text need not be valid UTF-8 nor end in NUL, and may hold NUL (length
- * -1: up to the first). Spellings of special tokens that touch one of the literal ranges (ascending,
- * may be NULL) are ordinary text even with MLLAMA_TOKENIZE_SPECIAL. Appends to ids, a GArray of guint32. */
+ * -1: up to the first; 2 GiB at most). Each maximal ill-formed part is read as U+FFFD, as Python and Rust do.
+ * Spellings of special tokens that touch one of the literal ranges (ascending, may be NULL) are ordinary text even with
+ * MLLAMA_TOKENIZE_SPECIAL; so are those of all tokens of the form <|...|>. Other added tokens are part of the
+ * vocabulary, and found in any text. Appends to ids, a GArray of guint32. */
 MLLAMA_API void mllama_tokenizer_encode (MllamaTokenizer *tokenizer, const char *text, gssize length,
                                          MllamaTokenizeFlags flags, const MllamaTextRange *literal, gsize n_literal,
                                          GArray *ids);
 
-/* mllama_tokenizer_decode: bytes as the tokens spell them, made valid UTF-8 (an invalid byte becomes
+/* mllama_tokenizer_decode: bytes as the tokens spell them, made valid UTF-8 (each maximal ill-formed part becomes
  * U+FFFD). Unknown ids are skipped. Returns (transfer full); *length, if not NULL, counts NULs in. */
 MLLAMA_API char *mllama_tokenizer_decode (MllamaTokenizer *tokenizer, const guint32 *ids, gsize n_ids,
                                           gboolean skip_special, gsize *length);

@@ -56,16 +56,18 @@ allocate (guint8 **bytes, gsize n_rows, gsize row_bytes, GError **error)
 }
 
 static gsize
-pad_to_block (gsize bytes)
+get_pitch (guint width)
 {
+  gsize bytes = 3 * (gsize) width + MLLAMA_RESAMPLE_SLACK;
+
   return (bytes + MLLAMA_RESAMPLE_BLOCK - 1) / MLLAMA_RESAMPLE_BLOCK * MLLAMA_RESAMPLE_BLOCK;
 }
 
 static gboolean
 allocate_rows (Resampler *resampler, GError **error)
 {
-  gsize source_bytes = pad_to_block (3 * (gsize) resampler->x.n_in);
-  gsize result_bytes = pad_to_block (3 * (gsize) resampler->x.n_out);
+  gsize source_bytes = get_pitch (resampler->x.n_in);
+  gsize result_bytes = get_pitch (resampler->x.n_out);
 
   resampler->pitch = resampler->vertical_first ? source_bytes : result_bytes;
   return allocate (&resampler->ring, resampler->y.n_taps, resampler->pitch, error) &&

@@ -13,6 +13,9 @@ G_BEGIN_DECLS
 /* Bytes of a row that a kernel takes at a time. Rows that kernels read or write are padded to a multiple. */
 #define MLLAMA_RESAMPLE_BLOCK 32
 
+/* Bytes after a row that a kernel may read, and overwrite. */
+#define MLLAMA_RESAMPLE_SLACK 1
+
 /* One axis: output i is the weighted sum of inputs starts[i] to starts[i] + counts[i] - 1. */
 typedef struct {
   guint n_in, n_out;
@@ -31,7 +34,7 @@ typedef struct {
   const char *name;
 
   /* resample_across: out[i][c] = clip ((2^21 + sum_k in[starts[i] + k][c] * weights[i][k]) >> 22), c < 3.
-   * in [n_in][3], out [n_out][3] */
+   * in [n_in][3], out [n_out][3], each with MLLAMA_RESAMPLE_SLACK bytes after it */
   void (*across) (guint8 *out, const guint8 *in, const MllamaResampleAxis *axis);
 
   /* resample_down: out[x] = clip ((2^21 + sum_k ring[(slot + k) % n_slots][x] * weights[k]) >> 22), k < count.

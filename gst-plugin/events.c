@@ -248,7 +248,9 @@ gst_mllama_caption_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
     if (gst_video_event_is_force_key_unit (event))
       force_next_frame (self);
   }
-  gboolean passed = gst_pad_event_default (pad, parent, event);
+  /* The default keeps CAPS from pads without PROXY flags. */
+  gboolean passed = GST_EVENT_TYPE (event) == GST_EVENT_CAPS ? gst_pad_push_event (self->srcpad, event)
+                                                             : gst_pad_event_default (pad, parent, event);
   return passed || !gst_pad_is_linked (self->srcpad);
 }
 

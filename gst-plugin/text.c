@@ -9,7 +9,7 @@ append_clean (GString *clean, gunichar letter)
     return;
   if (letter == '\n' && clean->len > 0 && clean->str[clean->len - 1] == '\n')
     return;
-  if (letter == '>' && g_str_has_suffix (clean->str, "--"))
+  while (letter == '>' && g_str_has_suffix (clean->str, "--"))
     g_string_truncate (clean, clean->len - 1);
   g_string_append_unichar (clean, letter);
 }

@@ -88,7 +88,8 @@ def make_cases(shape):
         Case('without_eos', '<|image|>A small picture of', pictures=[small], max_tokens=24, ignore_eos=True),
     ]
     if shape.max_num_tiles > 1:
-        strip = Picture(CAT, [0, 40, 128, 128 // shape.max_num_tiles])
+        height = 128 // shape.max_num_tiles
+        strip = Picture(CAT, [0, min(40, 96 - height), 128, height])
         cases.append(Case('all_tiles_in_a_row', '<|image|>The light of the evening', pictures=[strip], max_tokens=8))
     odd = find_odd_crop(shape, 128, 96)
     if odd:

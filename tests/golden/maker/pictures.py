@@ -36,6 +36,7 @@ def read_picture(path, crop=None):
         image.load()
     if crop:
         x, y, width, height = crop
+        assert x + width <= image.width and y + height <= image.height, f'{path}: crop {crop} of {image.size}'
         image = image.crop((x, y, x + width, y + height))
     return image
 

@@ -1,0 +1,627 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cpu.h"
+#include "oracle.h"
+#include "oracle-device.h"
+
+#include <math.h>
+#include <string.h>
+
+#define EPS 1e-5f
+
+typedef struct {
+  MllamaRopeConfig rope;
+  guint head_width;
+  float inv_freq[64];
+} RopeGolden;
+
+#include "rope-goldens.h"
+
+/* --- rope --- */
+
+/* transformers takes the power in float32, which may be an ulp off: then the frequency is, too. */
+static void
+test_frequencies_are_those_of_transformers (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (rope_goldens); i++) {
+    const RopeGolden *golden = &rope_goldens[i];
+    float inv_freq[64];
+    guint n = golden->head_width / 2, n_equal = 0;
+
+    mllama_cpu_rope_get_frequencies (&golden->rope, golden->head_width, inv_freq);
+    for (guint k = 0; k < n; k++) {
+      float expected = golden->inv_freq[k];
+      n_equal += inv_freq[k] == expected;
+      g_assert_cmpfloat (fabsf (inv_freq[k] - expected), <=, 2 * (nextafterf (expected, INFINITY) - expected));
+    }
+    g_test_message ("%u of %u frequencies are equal to the bit", n_equal, n);
+    g_assert_cmpuint (n_equal, >=, n * 9 / 10);
+  }
+}
+
+static void
+test_angles_know_the_values_of_the_specification (void)
+{
+  float inv_freq[64], cosines[64], sines[64];
+
+  mllama_cpu_rope_get_frequencies (&rope_goldens[0].rope, 128, inv_freq);
+  g_assert_cmpfloat_with_epsilon (inv_freq[30], 1.371893568e-3f, 3e-10f);
+  g_assert_cmpfloat_with_epsilon (inv_freq[63], 3.068925989e-7f, 1e-13f);
+  mllama_cpu_rope_get_angles (inv_freq, 128, 1000, cosines, sines);
+  g_assert_cmpfloat_with_epsilon (cosines[0], .56237908f, 1e-7f);
+  g_assert_cmpfloat_with_epsilon (sines[0], .82687954f, 1e-7f);
+  g_assert_cmpfloat_with_epsilon (cosines[30], .19759388f, 1e-6f);
+  g_assert_cmpfloat_with_epsilon (sines[63], .00030689f, 1e-8f);
+  /* Full range reduction. */
+  mllama_cpu_rope_get_angles (inv_freq, 128, 131071, cosines, sines);
+  g_assert_cmpfloat_with_epsilon (cosines[0], cos (131071), 1e-7);
+  g_assert_cmpfloat_with_epsilon (sines[0], sin (131071), 1e-7);
+}
+
+/* --- a pass --- */
+
+typedef struct {
+  guint n_heads, n_kv_heads, head_width;
+} HeadCase;
+
+/* One head, odd ratios, groups of 1, 2, 4 and 8, widths that cut pages into 64, 32 and 16 keys. */
+static const HeadCase head_cases[] = {{1, 1, 2},  {2, 2, 16}, {4, 2, 10},  {8, 2, 32},
+                                      {8, 1, 64}, {3, 1, 80}, {2, 1, 144}, {1, 1, 300}};
+
+enum {
+  N_LAYERS = 2,
+  LAYER = 1,
+  N_PAGES = 12,
+  MAX_TOKENS = 400
+};
+
+/* Two rows of a pool: pages in no order. */
+static const guint32 pages[2][5] = {{7, 2, 9, 0, 5}, {4, 11, 1, 3, 10}};
+static const MllamaRow row_table[2] = {{pages[0]}, {pages[1]}};
+
+typedef struct {
+  MllamaPass pass;
+  guint32 ids[MAX_TOKENS], positions[MAX_TOKENS], rows[MAX_TOKENS], first_span[MAX_TOKENS], n_spans[MAX_TOKENS];
+  guint8 sees_image[MAX_TOKENS];
+} Pass;
+
+static void
+pass_init (Pass *p, MllamaPhase phase, MllamaKv *kv)
+{
+  memset (p, 0, sizeof *p);
+  p->pass = (MllamaPass){phase,     0,    p->ids, p->positions, p->rows, p->first_span, p->n_spans, p->sees_image,
+                         row_table, NULL, kv};
+}
+
+/* n tokens of a row, from position on. */
+static void
+pass_add (Pass *p, guint row, guint position, guint n)
+{
+  for (guint i = 0; i < n; i++) {
+    guint t = p->pass.n_tokens++;
+    g_assert_cmpuint (t, <, MAX_TOKENS);
+    p->rows[t] = row;
+    p->positions[t] = position + i;
+  }
+}
+
+/* What was there before must not matter. */
+static void
+poison_kv (MllamaKv *kv)
+{
+  for (gsize i = 0; i < kv->n_pages * kv->page_floats; i++)
+    kv->data[i] = NAN;
+}
+
+static MllamaKv *
+create_kv (OracleDevice *device)
+{
+  GError *error = NULL;
+  MllamaKv *kv = device->ops->kv_new (device->be, N_LAYERS, N_PAGES, &error);
+
+  g_assert_no_error (error);
+  poison_kv (kv);
+  return kv;
+}
+
+/* --- queries, keys and values --- */
+
+static const float *
+find_key (const MllamaKv *kv, MllamaCpuPart part, guint row, guint position, guint head)
+{
+  guint32 page = pages[row][position / MLLAMA_KV_PAGE];
+
+  return mllama_cpu_kv_part (kv, page, LAYER, part, head) + position % MLLAMA_KV_PAGE * kv->head_width;
+}
+
+static void
+check_qkv (const HeadCase *c, MllamaPhase phase)
+{
+  enum {
+    D = 37
+  };
+  guint width = c->head_width, n_all = c->n_heads + 2 * c->n_kv_heads;
+  g_autoptr (OracleDevice) device = oracle_device_new (c->n_heads, c->n_kv_heads, width);
+  g_autofree float *norm = oracle_random (device, D, 1), *w = oracle_random (device, (gsize) n_all * width * D, 1);
+  g_autofree float *x = oracle_random (device, 200 * D, 1), *q = NULL;
+  g_autofree OracleNumber *y = g_new (OracleNumber, n_all * width);
+  const float *inv_freq = mllama_cpu_backend (device->be)->inv_freq;
+  MllamaKv *kv = create_kv (device);
+  MllamaTensor *q_tensor;
+  Pass p;
+
+  pass_init (&p, phase, kv);
+  pass_add (&p, 1, 60, 9); /* crosses a page */
+  pass_add (&p, 0, 0, 1);
+  pass_add (&p, 0, 255, 2);
+  q_tensor = oracle_tensor_new (device, p.pass.n_tokens, c->n_heads * width, NULL);
+  device->ops->norm_qkv_rope (device->be, q_tensor, oracle_tensor_new (device, 200, D, x),
+                              oracle_vector_new (device, D, norm), EPS,
+                              oracle_matrix_new (device, (gsize) n_all * width, D, w), LAYER, &p.pass);
+  q = oracle_tensor_read (device, q_tensor, p.pass.n_tokens, c->n_heads * width);
+  for (guint t = 0; t < p.pass.n_tokens; t++) {
+    OracleNumber in[D];
+    oracle_exact (in, x + t * D, D);
+    oracle_rms_norm (in, in, norm, D, EPS);
+    oracle_linear (y, in, w, NULL, n_all * width, D);
+    for (guint h = 0; h < c->n_heads + c->n_kv_heads; h++)
+      oracle_rotate (y + h * width, inv_freq, width, p.positions[t]);
+    oracle_check (q + t * c->n_heads * width, y, c->n_heads * width);
+    for (guint h = 0; h < c->n_kv_heads; h++) {
+      oracle_check (find_key (kv, MLLAMA_CPU_KEYS, p.rows[t], p.positions[t], h), y + (c->n_heads + h) * width, width);
+      oracle_check (find_key (kv, MLLAMA_CPU_VALUES, p.rows[t], p.positions[t], h),
+                    y + (c->n_heads + c->n_kv_heads + h) * width, width);
+    }
+  }
+  oracle_tensor_check_guard (device, q_tensor, p.pass.n_tokens, c->n_heads * width);
+  guint n_written = 0;
+  for (gsize i = 0; i < N_PAGES * kv->page_floats; i++)
+    n_written += !isnan (kv->data[i]);
+  g_assert_cmpuint (n_written, ==, p.pass.n_tokens * 2 * c->n_kv_heads * width);
+  device->ops->kv_free (device->be, kv);
+}
+
+static void
+test_norm_qkv_rope (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (head_cases); i++) {
+    check_qkv (&head_cases[i], MLLAMA_PHASE_PREFILL);
+    check_qkv (&head_cases[i], MLLAMA_PHASE_DECODE);
+  }
+}
+
+/* --- self-attention --- */
+
+static void
+fill_keys (OracleDevice *device, MllamaKv *kv, guint row, guint n_positions)
+{
+  gsize width = kv->head_width;
+
+  for (guint position = 0; position < n_positions; position++)
+    for (guint h = 0; h < kv->n_kv_heads; h++) {
+      g_autofree float *key = oracle_random (device, width, 2), *value = oracle_random (device, width, 2);
+      memcpy ((float *) find_key (kv, MLLAMA_CPU_KEYS, row, position, h), key, width * sizeof (float));
+      memcpy ((float *) find_key (kv, MLLAMA_CPU_VALUES, row, position, h), value, width * sizeof (float));
+    }
+}
+
+static void
+expect_self (const HeadCase *c, const MllamaKv *kv, guint row, guint position, guint head, const float *q,
+             OracleNumber *a)
+{
+  g_autofree OracleKey *keys = g_new (OracleKey, position + 1);
+  guint kv_head = head / (c->n_heads / c->n_kv_heads);
+
+  for (guint j = 0; j <= position; j++)
+    keys[j] = (OracleKey){find_key (kv, MLLAMA_CPU_KEYS, row, j, kv_head),
+                          find_key (kv, MLLAMA_CPU_VALUES, row, j, kv_head), 0};
+  oracle_attend (a, q, keys, position + 1, c->head_width);
+}
+
+static void
+check_self (const HeadCase *c)
+{
+  static const guint lengths[] = {1, 63, 64, 65, 128, 200};
+  guint width = c->n_heads * c->head_width;
+  g_autoptr (OracleDevice) device = oracle_device_new (c->n_heads, c->n_kv_heads, c->head_width);
+  g_autofree float *q = oracle_random (device, MAX_TOKENS * width, 1), *found = NULL;
+  g_autofree OracleNumber *expected = g_new (OracleNumber, c->head_width);
+  MllamaKv *kv = create_kv (device);
+  MllamaTensor *a;
+  Pass p;
+
+  pass_init (&p, MLLAMA_PHASE_PREFILL, kv);
+  fill_keys (device, kv, 0, 200);
+  fill_keys (device, kv, 1, 70);
+  for (guint i = 0; i < G_N_ELEMENTS (lengths); i++)
+    pass_add (&p, 0, lengths[i] - 1, 1);
+  pass_add (&p, 1, 60, 10);
+  a = oracle_tensor_new (device, p.pass.n_tokens, width, NULL);
+  device->ops->self_attention (device->be, a, oracle_tensor_new (device, p.pass.n_tokens, width, q), LAYER, &p.pass);
+  found = oracle_tensor_read (device, a, p.pass.n_tokens, width);
+  for (guint t = 0; t < p.pass.n_tokens; t++)
+    for (guint h = 0; h < c->n_heads; h++) {
+      expect_self (c, kv, p.rows[t], p.positions[t], h, q + t * width + h * c->head_width, expected);
+      oracle_check (found + t * width + h * c->head_width, expected, c->head_width);
+    }
+  oracle_tensor_check_guard (device, a, p.pass.n_tokens, width);
+  device->ops->kv_free (device->be, kv);
+}
+
+static void
+test_self_attention (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (head_cases); i++)
+    check_self (&head_cases[i]);
+}
+
+/* --- cross-attention --- */
+
+static void
+check_q_heads (const HeadCase *c, MllamaPhase phase)
+{
+  enum {
+    D = 21,
+    N = 5
+  };
+  guint width = c->n_heads * c->head_width;
+  g_autoptr (OracleDevice) device = oracle_device_new (c->n_heads, c->n_kv_heads, c->head_width);
+  g_autofree float *norm = oracle_random (device, D, 1), *q_norm = oracle_random (device, c->head_width, 1);
+  g_autofree float *w = oracle_random (device, (gsize) width * D, 1), *x = oracle_random (device, N * D, 1), *q = NULL;
+  g_autofree OracleNumber *y = g_new (OracleNumber, width);
+  MllamaTensor *q_tensor = oracle_tensor_new (device, N, width, NULL);
+  Pass p;
+
+  pass_init (&p, phase, NULL);
+  pass_add (&p, 0, 3, N);
+  device->ops->norm_q_heads (device->be, q_tensor, oracle_tensor_new (device, N, D, x),
+                             oracle_vector_new (device, D, norm), EPS, oracle_matrix_new (device, width, D, w),
+                             oracle_vector_new (device, c->head_width, q_norm), &p.pass);
+  q = oracle_tensor_read (device, q_tensor, N, width);
+  for (guint t = 0; t < N; t++) {
+    OracleNumber in[D];
+    oracle_exact (in, x + t * D, D);
+    oracle_rms_norm (in, in, norm, D, EPS);
+    oracle_linear (y, in, w, NULL, width, D);
+    for (guint h = 0; h < c->n_heads; h++)
+      oracle_rms_norm (y + h * c->head_width, y + h * c->head_width, q_norm, c->head_width, EPS);
+    oracle_check (q + t * width, y, width);
+  }
+  oracle_tensor_check_guard (device, q_tensor, N, width);
+}
+
+static void
+test_norm_q_heads (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (head_cases); i++) {
+    check_q_heads (&head_cases[i], MLLAMA_PHASE_PREFILL);
+    check_q_heads (&head_cases[i], MLLAMA_PHASE_DECODE);
+  }
+}
+
+static void
+check_cross_keys (const HeadCase *c)
+{
+  enum {
+    D = 18,
+    N = 67,
+    FIRST = 3
+  };
+  guint width = c->n_kv_heads * c->head_width;
+  g_autoptr (OracleDevice) device = oracle_device_new (c->n_heads, c->n_kv_heads, c->head_width);
+  g_autofree float *w = oracle_random (device, 2 * (gsize) width * D, 1),
+                   *y = oracle_random (device, (FIRST + N) * D, 1), *k_norm = oracle_random (device, c->head_width, 1);
+  g_autofree OracleNumber *kv = g_new (OracleNumber, 2 * width);
+  GError *error = NULL;
+  MllamaSlab *slab = device->ops->slab_new (device->be, N_LAYERS, N, &error);
+
+  g_assert_no_error (error);
+  for (guint i = 0; i < FIRST * D; i++)
+    y[i] = NAN;
+  device->ops->cross_keys_values (device->be, slab, LAYER, oracle_tensor_new (device, FIRST + N, D, y), FIRST,
+                                  oracle_matrix_new (device, 2 * width, D, w),
+                                  oracle_vector_new (device, c->head_width, k_norm), EPS);
+  for (guint s = 0; s < N; s++) {
+    OracleNumber in[D];
+    oracle_exact (in, y + (FIRST + s) * D, D);
+    oracle_linear (kv, in, w, NULL, 2 * width, D);
+    for (guint h = 0; h < c->n_kv_heads; h++) {
+      OracleNumber *key = kv + h * c->head_width;
+      oracle_rms_norm (key, key, k_norm, c->head_width, EPS);
+      oracle_check (mllama_cpu_slab_part (slab, LAYER, MLLAMA_CPU_KEYS, h) + s * c->head_width, key, c->head_width);
+      oracle_check (mllama_cpu_slab_part (slab, LAYER, MLLAMA_CPU_VALUES, h) + s * c->head_width, key + width,
+                    c->head_width);
+    }
+  }
+  device->ops->slab_free (device->be, slab);
+}
+
+static void
+test_cross_keys_values (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (head_cases); i++)
+    check_cross_keys (&head_cases[i]);
+}
+
+/* A slab of random keys, but for the first three, which are NaN. */
+static MllamaSlab *
+create_slab (OracleDevice *device, guint n_keys)
+{
+  GError *error = NULL;
+  MllamaSlab *slab = device->ops->slab_new (device->be, N_LAYERS, n_keys, &error);
+  gsize n_floats;
+  g_autofree float *values = NULL;
+
+  g_assert_no_error (error);
+  n_floats = (gsize) N_LAYERS * 2 * slab->n_kv_heads * n_keys * slab->head_width;
+  values = oracle_random (device, n_floats, 2);
+  for (gsize i = 0; i < n_floats; i++)
+    slab->data[i] = i / slab->head_width % n_keys < 3 ? NAN : values[i];
+  return slab;
+}
+
+static void
+expect_cross (const HeadCase *c, const MllamaPass *pass, guint token, guint head, const float *q, OracleNumber *a)
+{
+  g_autoptr (GArray) keys = g_array_new (FALSE, FALSE, sizeof (OracleKey));
+  guint kv_head = head / (c->n_heads / c->n_kv_heads);
+
+  for (guint s = 0; s < pass->n_spans[token]; s++) {
+    const MllamaKeySpan *span = &pass->spans[pass->first_span[token] + s];
+    for (guint j = span->first; j < span->first + span->n_keys; j++) {
+      OracleKey key = {mllama_cpu_slab_part (span->slab, LAYER, MLLAMA_CPU_KEYS, kv_head) + j * c->head_width,
+                       mllama_cpu_slab_part (span->slab, LAYER, MLLAMA_CPU_VALUES, kv_head) + j * c->head_width,
+                       span->bias};
+      g_array_append_val (keys, key);
+    }
+  }
+  oracle_attend (a, q, (const OracleKey *) keys->data, keys->len, c->head_width);
+}
+
+static void
+check_cross (const HeadCase *c)
+{
+  enum {
+    N = 6,
+    N_KEYS = 200
+  };
+  guint width = c->n_heads * c->head_width;
+  g_autoptr (OracleDevice) device = oracle_device_new (c->n_heads, c->n_kv_heads, c->head_width);
+  g_autofree float *q = oracle_random (device, N * width, 1), *found = NULL;
+  g_autofree OracleNumber *expected = g_new (OracleNumber, c->head_width);
+  MllamaSlab *slabs[] = {create_slab (device, N_KEYS), create_slab (device, 70)};
+  MllamaKeySpan spans[] = {{slabs[0], 3, 1, 0},
+                           {slabs[0], 3, 64, 0},
+                           {slabs[0], 10, 63, 1.5f},
+                           {slabs[1], 5, 65, 0},
+                           {slabs[0], 3, N_KEYS - 3, -2}};
+  MllamaTensor *a = oracle_tensor_new (device, N, width, NULL);
+  Pass p;
+
+  pass_init (&p, MLLAMA_PHASE_PREFILL, NULL);
+  pass_add (&p, 0, 0, N);
+  p.pass.spans = spans;
+  for (guint t = 0; t < N; t++) {
+    p.first_span[t] = t < 4 ? t : 2;
+    p.n_spans[t] = t < 4 ? 1 : t == 4 ? 3 : 0; /* the last sees nothing */
+  }
+  device->ops->cross_attention (device->be, a, oracle_tensor_new (device, N, width, q), LAYER, &p.pass);
+  found = oracle_tensor_read (device, a, N, width);
+  for (guint t = 0; t < N; t++)
+    for (guint h = 0; h < c->n_heads; h++) {
+      expect_cross (c, &p.pass, t, h, q + t * width + h * c->head_width, expected);
+      oracle_check (found + t * width + h * c->head_width, expected, c->head_width);
+    }
+  for (guint i = 0; i < width; i++)
+    g_assert_cmpfloat (found[(N - 1) * width + i], ==, 0);
+  oracle_tensor_check_guard (device, a, N, width);
+  device->ops->slab_free (device->be, slabs[0]);
+  device->ops->slab_free (device->be, slabs[1]);
+}
+
+static void
+test_cross_attention (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (head_cases); i++)
+    check_cross (&head_cases[i]);
+}
+
+static void
+test_nan_among_the_keys_reaches_the_token (void)
+{
+  g_autoptr (OracleDevice) device = oracle_device_new (2, 1, 8);
+  g_autofree float *q = oracle_random (device, 2 * 16, 1), *found = NULL;
+  MllamaSlab *slab = create_slab (device, 80);
+  MllamaKeySpan spans[] = {{slab, 2, 70, 0}, {slab, 3, 70, 0}}; /* key 2 is NaN */
+  MllamaTensor *a = oracle_tensor_new (device, 2, 16, NULL);
+  Pass p;
+
+  pass_init (&p, MLLAMA_PHASE_DECODE, NULL);
+  pass_add (&p, 0, 0, 2);
+  p.pass.spans = spans;
+  p.first_span[1] = 1;
+  p.n_spans[0] = p.n_spans[1] = 1;
+  device->ops->cross_attention (device->be, a, oracle_tensor_new (device, 2, 16, q), LAYER, &p.pass);
+  found = oracle_tensor_read (device, a, 2, 16);
+  for (guint i = 0; i < 32; i++)
+    g_assert_cmpint (isnan (found[i]) != 0, ==, i < 16);
+  device->ops->slab_free (device->be, slab);
+}
+
+/* --- batch invariance --- */
+
+enum {
+  TEXT_D = 64,
+  N_PROMPT = 150
+};
+
+typedef struct {
+  OracleDevice *device;
+  MllamaWeight *norm, *w;
+  float *x; /* [N_PROMPT][TEXT_D] */
+  MllamaKv *kv;
+} SelfLayer;
+
+/* Tokens [first, first + n) of the prompt in row 1; before and after them, tokens of row 0. Appends their attention to
+ * found. */
+static void
+run_chunk (const SelfLayer *layer, MllamaPhase phase, guint first, guint n, guint n_before, float *found)
+{
+  const MllamaBackendOps *ops = layer->device->ops;
+  MllamaTensor *x, *q, *a;
+  g_autofree float *all = NULL;
+  Pass p;
+
+  pass_init (&p, phase, layer->kv);
+  pass_add (&p, 0, 0, n_before);
+  pass_add (&p, 1, first, n);
+  x = oracle_tensor_new (layer->device, p.pass.n_tokens, TEXT_D, NULL);
+  if (n_before > 0)
+    ops->tensor_write (layer->device->be, x, 0, n_before, layer->x + 5 * TEXT_D, NULL);
+  ops->tensor_write (layer->device->be, x, n_before, n, layer->x + first * TEXT_D, NULL);
+  q = oracle_tensor_new (layer->device, p.pass.n_tokens, TEXT_D, NULL);
+  a = oracle_tensor_new (layer->device, p.pass.n_tokens, TEXT_D, NULL);
+  ops->norm_qkv_rope (layer->device->be, q, x, layer->norm, EPS, layer->w, LAYER, &p.pass);
+  ops->self_attention (layer->device->be, a, q, LAYER, &p.pass);
+  all = oracle_tensor_read (layer->device, a, p.pass.n_tokens, TEXT_D);
+  memcpy (found + first * TEXT_D, all + n_before * TEXT_D, n * TEXT_D * sizeof (float));
+}
+
+/* Whole, in chunks, token by token, alone and in company. */
+static void
+test_bits_do_not_depend_on_the_chunks_of_a_prefill (void)
+{
+  static const guint chunks[] = {1, 7, 32, 64, 65};
+  g_autoptr (OracleDevice) device = oracle_device_new (8, 2, TEXT_D / 8);
+  g_autofree float *norm = oracle_random (device, TEXT_D, 1), *w = oracle_random (device, 96 * TEXT_D, 1),
+                   *x = oracle_random (device, N_PROMPT * TEXT_D, 1);
+  g_autofree float *whole = g_new0 (float, N_PROMPT *TEXT_D), *found = g_new0 (float, N_PROMPT *TEXT_D);
+  SelfLayer layer = {device, oracle_vector_new (device, TEXT_D, norm), oracle_matrix_new (device, 96, TEXT_D, w), x,
+                     create_kv (device)};
+
+  run_chunk (&layer, MLLAMA_PHASE_PREFILL, 0, N_PROMPT, 0, whole);
+  for (guint i = 0; i < G_N_ELEMENTS (chunks); i++) {
+    poison_kv (layer.kv);
+    for (guint t = 0; t < N_PROMPT; t += chunks[i])
+      run_chunk (&layer, i % 2 ? MLLAMA_PHASE_PREFILL : MLLAMA_PHASE_DECODE, t, MIN (chunks[i], N_PROMPT - t), i * 9,
+                 found);
+    g_assert_cmpmem (found, N_PROMPT * TEXT_D * sizeof (float), whole, N_PROMPT * TEXT_D * sizeof (float));
+  }
+  device->ops->kv_free (device->be, layer.kv);
+}
+
+static void
+test_bits_of_cross_attention_do_not_depend_on_companions (void)
+{
+  enum {
+    N = 60,
+    H = 4,
+    C = 16,
+    D = H * C
+  };
+  g_autoptr (OracleDevice) device = oracle_device_new (H, 2, C);
+  g_autofree float *q = oracle_random (device, N * D, 1), *all = NULL;
+  MllamaSlab *slab = create_slab (device, 333);
+  MllamaKeySpan spans[] = {{slab, 3, 330, 0}, {slab, 50, 100, 0.5f}};
+  MllamaTensor *a = oracle_tensor_new (device, N, D, NULL);
+  Pass p;
+
+  pass_init (&p, MLLAMA_PHASE_DECODE, NULL);
+  pass_add (&p, 0, 0, N);
+  p.pass.spans = spans;
+  for (guint t = 0; t < N; t++)
+    p.n_spans[t] = 1 + t % 2;
+  device->ops->cross_attention (device->be, a, oracle_tensor_new (device, N, D, q), LAYER, &p.pass);
+  all = oracle_tensor_read (device, a, N, D);
+  for (guint t = 0; t < N; t++) {
+    g_autofree float *alone = NULL;
+    MllamaTensor *b = oracle_tensor_new (device, 1, D, NULL);
+    p.pass.n_tokens = 1;
+    p.n_spans[0] = 1 + t % 2;
+    device->ops->cross_attention (device->be, b, oracle_tensor_new (device, 1, D, q + t * D), LAYER, &p.pass);
+    alone = oracle_tensor_read (device, b, 1, D);
+    g_assert_cmpmem (alone, D * sizeof (float), all + t * D, D * sizeof (float));
+  }
+  device->ops->slab_free (device->be, slab);
+}
+
+/* --- the rest --- */
+
+static void
+test_embed_tokens_and_norm_rows (void)
+{
+  enum {
+    N_IDS = 11,
+    D = 23,
+    N = 4
+  };
+  static const guint32 ids[N] = {10, 0, 3, 3}, tokens[3] = {3, 0, 1};
+  g_autoptr (OracleDevice) device = oracle_device_new (2, 1, 8);
+  g_autofree float *table = oracle_random (device, N_IDS * D, 1), *norm = oracle_random (device, D, 1), *x = NULL,
+                   *y = NULL;
+  MllamaTensor *x_tensor = oracle_tensor_new (device, N, D, NULL), *y_tensor = oracle_tensor_new (device, 3, D, NULL);
+  MllamaPass pass = {.n_tokens = N, .ids = ids};
+
+  device->ops->embed_tokens (device->be, x_tensor, oracle_table_new (device, N_IDS, D, table), &pass);
+  device->ops->norm_rows (device->be, y_tensor, x_tensor, tokens, 3, oracle_vector_new (device, D, norm), EPS);
+  x = oracle_tensor_read (device, x_tensor, N, D);
+  y = oracle_tensor_read (device, y_tensor, 3, D);
+  for (guint t = 0; t < N; t++)
+    g_assert_cmpmem (x + t * D, D * sizeof (float), table + ids[t] * D, D * sizeof (float));
+  for (guint i = 0; i < 3; i++) {
+    OracleNumber expected[D];
+    oracle_exact (expected, x + tokens[i] * D, D);
+    oracle_rms_norm (expected, expected, norm, D, EPS);
+    oracle_check (y + i * D, expected, D);
+  }
+  oracle_tensor_check_guard (device, x_tensor, N, D);
+  oracle_tensor_check_guard (device, y_tensor, 3, D);
+}
+
+static void
+test_sample_draws_from_every_row (void)
+{
+  enum {
+    N = 3,
+    Z = 17
+  };
+  g_autoptr (OracleDevice) device = oracle_device_new (2, 1, 8);
+  g_autofree float *values = oracle_random (device, N * Z, 1);
+  MllamaSampling sampling[N];
+  MllamaSample samples[N];
+  GError *error = NULL;
+
+  for (guint i = 0; i < N; i++)
+    sampling[i] = (MllamaSampling){.top_p = 1, .repetition_penalty = 1};
+  values[5] = 3;
+  values[Z + 16] = 4;
+  values[2 * Z + 1] = NAN;
+  g_assert_true (
+      device->ops->sample (device->be, oracle_tensor_new (device, N, Z, values), N, sampling, samples, &error));
+  g_assert_no_error (error);
+  g_assert_cmpuint (samples[0].id, ==, 5);
+  g_assert_cmpuint (samples[1].id, ==, 16);
+  g_assert_cmpfloat_with_epsilon (samples[1].logprob, mllama_log_softmax_at (values + Z, Z, 16), 1e-12);
+  g_assert_true (samples[0].finite && samples[1].finite && !samples[2].finite);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/cpu/decoder/frequencies_are_those_of_transformers", test_frequencies_are_those_of_transformers);
+  g_test_add_func ("/cpu/decoder/angles_know_the_values_of_the_specification",
+                   test_angles_know_the_values_of_the_specification);
+  g_test_add_func ("/cpu/decoder/norm_qkv_rope", test_norm_qkv_rope);
+  g_test_add_func ("/cpu/decoder/self_attention", test_self_attention);
+  g_test_add_func ("/cpu/decoder/norm_q_heads", test_norm_q_heads);
+  g_test_add_func ("/cpu/decoder/cross_keys_values", test_cross_keys_values);
+  g_test_add_func ("/cpu/decoder/cross_attention", test_cross_attention);
+  g_test_add_func ("/cpu/decoder/nan_among_the_keys_reaches_the_token", test_nan_among_the_keys_reaches_the_token);
+  g_test_add_func ("/cpu/decoder/bits_do_not_depend_on_the_chunks_of_a_prefill",
+                   test_bits_do_not_depend_on_the_chunks_of_a_prefill);
+  g_test_add_func ("/cpu/decoder/bits_of_cross_attention_do_not_depend_on_companions",
+                   test_bits_of_cross_attention_do_not_depend_on_companions);
+  g_test_add_func ("/cpu/decoder/embed_tokens_and_norm_rows", test_embed_tokens_and_norm_rows);
+  g_test_add_func ("/cpu/decoder/sample_draws_from_every_row", test_sample_draws_from_every_row);
+  return g_test_run ();
+}

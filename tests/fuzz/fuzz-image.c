@@ -36,7 +36,7 @@ fill_plane (Picture *picture, guint plane, gsize extra, const guint8 *text, gsiz
 }
 
 /* Bytes 0 to 8: format, width, height, matrix, range, memory, and what the three strides have beyond the rows. Byte 9
- * breaks something now and then. */
+ * breaks something now and then, but never so that the view claims more memory than it has. */
 static void
 init_picture (Picture *picture, const guint8 *header, const guint8 *text, gsize length)
 {
@@ -51,9 +51,9 @@ init_picture (Picture *picture, const guint8 *header, const guint8 *text, gsize 
   if (header[9] == 1)
     image->planes[header[10] % 3] = NULL;
   else if (header[9] == 2)
-    image->strides[header[10] % 3] = header[11];
+    image->strides[header[10] % 3] = MIN (image->strides[header[10] % 3], header[11]);
   else if (header[9] == 3)
-    image->format = header[10];
+    image->format = MLLAMA_FORMAT_YUY2 + 1 + header[10];
 }
 
 static void

@@ -43,7 +43,9 @@ test_write_file (const char *directory, const char *name, const void *bytes, gss
   g_autofree char *path = g_build_filename (directory, name, NULL);
   GError *error = NULL;
 
-  g_file_set_contents (path, bytes, length, &error);
+  /* Without the flag of consistency nothing waits for the disk, and an older file is not cut to length. */
+  g_unlink (path);
+  g_file_set_contents_full (path, bytes, length, G_FILE_SET_CONTENTS_NONE, 0666, &error);
   g_assert_no_error (error);
 }
 

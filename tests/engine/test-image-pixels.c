@@ -337,6 +337,28 @@ limit_memory (gsize more_bytes)
 }
 
 static void
+says_what_it_had_no_memory_for (void)
+{
+  const guint8 bytes[4] = {0};
+  MllamaImage image = view_packed (MLLAMA_FORMAT_RGB, bytes, 1, 1);
+  MllamaImageOptions options = get_usual_options (560);
+  g_autoptr (GError) error = NULL;
+
+  if (HAS_SANITIZER) {
+    g_test_skip ("a sanitizer's allocator does not return NULL");
+    return;
+  }
+  if (!g_test_subprocess ()) {
+    g_test_trap_subprocess (NULL, 0, 0);
+    g_test_trap_assert_passed ();
+    return;
+  }
+  limit_memory (1 << 20);
+  g_assert_null (mllama_pixels_new (&image, &options, ratios, fill_ratios (ratios, 4), 0, &error));
+  assert_error (error, MLLAMA_ERROR_OUT_OF_MEMORY, "1 tiles of 3 x 560 x 560");
+}
+
+static void
 check_large (char **fields)
 {
   guint side = read_uint (fields[0]), size = read_uint (fields[1]), width;
@@ -392,5 +414,6 @@ main (int argc, char **argv)
   g_test_add_func ("/image-pixels/takes_the_thinnest_pictures", takes_the_thinnest_pictures);
   g_test_add_func ("/image-pixels/takes_a_picture_of_16384_squared_in_bounded_memory",
                    takes_a_picture_of_16384_squared_in_bounded_memory);
+  g_test_add_func ("/image-pixels/says_what_it_had_no_memory_for", says_what_it_had_no_memory_for);
   return g_test_run ();
 }

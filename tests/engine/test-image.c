@@ -90,7 +90,9 @@ find_format (const char *name)
   return i;
 }
 
-/* Packed rows, and again at an odd address with odd strides. */
+#define GUARD_BYTES 16
+
+/* Packed rows, and again at an odd address with odd strides. Nothing is written past the last pixel. */
 static void
 check_format (char **fields)
 {
@@ -98,7 +100,7 @@ check_format (char **fields)
   guint width = read_uint (fields[3]), height = read_uint (fields[4]);
   g_autofree guint8 *packed = make_noise (get_total_bytes (format, width, height), read_uint (fields[5]));
   gsize rgb_bytes = 3 * (gsize) width * height;
-  g_autofree guint8 *rgb = g_malloc (rgb_bytes);
+  g_autofree guint8 *rgb = make_noise (rgb_bytes + GUARD_BYTES, 0), *guard = make_noise (rgb_bytes + GUARD_BYTES, 0);
   g_autoptr (GError) error = NULL;
 
   for (guint odd = 0; odd < 2; odd++) {
@@ -110,6 +112,7 @@ check_format (char **fields)
     mllama_image_to_rgb (&copy.image, rgb, &error);
     g_assert_no_error (error);
     g_assert_cmphex (update_crc (0, rgb, rgb_bytes), ==, read_crc (fields[6]));
+    g_assert_cmpmem (rgb + rgb_bytes, GUARD_BYTES, guard + rgb_bytes, GUARD_BYTES);
     clear_copy (&copy);
   }
 }

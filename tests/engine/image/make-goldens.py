@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Makes the goldens of this folder: what Pillow, transformers and a reading of engine/src/image-row.h in numpy give.
 
-Pictures are not stored. Both sides make them from a hash of the byte's index (noise below, and in ../test-image-data.h),
-and compare CRC32s. Needs transformers >= 5, Pillow >= 13 (its order of passes is the default of the engine) and numpy."""
+Pictures are not stored. Both sides make them from a hash of the byte's index (noise below, and in
+../test-image-data.h), and compare CRC32s. Needs numpy, transformers >= 5 and Pillow >= 13, whose order of passes is the
+engine's default."""
 
 import random
 import zlib
@@ -47,8 +48,14 @@ def make_plan(size, tiles, width, height):
     return size, tiles, width, height, ratio_id, rows, columns, int(new_width), int(new_height)
 
 
+def find_uneven_square(size):
+    """Side of a square for which both scales are equal, and side * scale rounds to less than the tile."""
+    return next(side for side in range(size + 1, 65536) if int(side * (size / side)) < size)
+
+
 def make_plans():
     generator = random.Random(32)
+    yield from (make_plan(size, 1, side, side) for size in TILE_SIZES for side in [find_uneven_square(size)])
     yield from (make_plan(560, 4, *sizes) for sizes in ((546, 390), (332, 415), (462, 539)))  # spec 3.4: in double only
     for size in TILE_SIZES:
         for tiles in TILE_COUNTS:
@@ -64,7 +71,8 @@ def make_plans():
 def make_resizes():
     generator = random.Random(33)
     fixed = [(7, 5, 7, 5), (7, 5, 7, 11), (7, 5, 3, 5), (1, 1, 9, 9), (64, 48, 1, 1), (333, 222, 111, 74),
-             (37, 200, 20, 100), (10, 200, 30, 60), (2, 400, 1, 4), (1, 10000, 1, 56), (10000, 1, 56, 1), (200, 100, 20, 57)]
+             (37, 200, 20, 100), (10, 200, 30, 60), (2, 400, 1, 4), (1, 10000, 1, 56), (10000, 1, 56, 1),
+             (200, 100, 20, 57)]
     for resample in range(6):
         drawn = [tuple(int(2**generator.uniform(0, 8)) for _ in range(4)) for _ in range(12)]
         for width, height, new_width, new_height in fixed + drawn:
@@ -97,7 +105,8 @@ def make_pixels():
     base = {'size': 56, 'tiles': 4, 'resample': 2, 'rescale': 1, 'factor': 1 / 255, 'normalize': 1, 'mean': clip[0],
             'std': clip[1]}
     changes = [{}, {'size': 50}, {'size': 16, 'tiles': 9}, {'tiles': 1}, {'tiles': 2}, {'tiles': 6}, {'rescale': 0},
-               {'normalize': 0}, {'rescale': 0, 'normalize': 0}, {'factor': 1 / 127.5, 'mean': [1.0] * 3, 'std': [1.0] * 3},
+               {'normalize': 0}, {'rescale': 0, 'normalize': 0},
+               {'factor': 1 / 127.5, 'mean': [1.0] * 3, 'std': [1.0] * 3},
                {'factor': 0.003, 'mean': [0.1, 0.2, 0.3], 'std': [0.5, 2.0, 0.25]}]
     changes += [{'resample': resample} for resample in range(6)]
     for change in changes:

@@ -37,6 +37,8 @@ gst_mllama_caption_start_text_pad (GstMllamaCaption *self, GstMllamaCaptionPad *
     gst_mllama_caption_text_queue_put_event (queue, make_text_stream_start (pad, self->stream_start));
   if (self->stream_start && self->text_segment)
     gst_mllama_caption_text_queue_put_event (queue, gst_event_ref (self->text_segment));
+  if (self->stream_start && self->text_segment && !self->captionable)
+    gst_mllama_caption_text_queue_put_event (queue, gst_event_new_eos ());
 }
 
 /* The lock is held. */
@@ -129,6 +131,11 @@ take_segment (GstMllamaCaption *self, GstEvent *event)
   }
   gst_event_replace (&self->text_segment, text);
   put_text_event (self, text);
+  /* Nobody downstream shall wait for text that cannot come. */
+  if (!timed) {
+    g_autoptr (GstEvent) eos = gst_event_new_eos ();
+    put_text_event (self, eos);
+  }
   g_mutex_unlock (&self->lock);
   if (!timed)
     GST_ELEMENT_WARNING (self, STREAM, FORMAT, (NULL),

@@ -28,15 +28,9 @@ rig_new (const char *line, ...)
   g_autofree char *filled = g_strdup_vprintf (line, arguments);
   va_end (arguments);
   fake_reset ();
-  rig->pipeline = gst_parse_launch_full (filled, NULL, GST_PARSE_FLAG_PLACE_IN_BIN, &error);
+  rig->pipeline = gst_parse_launch (filled, &error);
   g_assert_no_error (error);
   gst_object_ref_sink (rig->pipeline);
-  if (!GST_IS_PIPELINE (rig->pipeline)) {
-    GstElement *bin = rig->pipeline;
-    rig->pipeline = gst_object_ref_sink (gst_pipeline_new (NULL));
-    gst_bin_add (GST_BIN (rig->pipeline), bin);
-    gst_object_unref (bin);
-  }
   rig->element = gst_bin_get_by_name (GST_BIN (rig->pipeline), "c");
   g_assert_nonnull (rig->element);
   rig->captions = g_ptr_array_new_with_free_func ((GDestroyNotify) gst_structure_free);

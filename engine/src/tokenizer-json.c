@@ -8,12 +8,14 @@
 gboolean
 mllama_tokenizer_fail (GError **error, gint code, const char *format, ...)
 {
-  g_autofree char *message = NULL;
+  g_autofree char *cut = NULL, *message = NULL;
   va_list arguments;
 
   va_start (arguments, format);
-  message = g_strdup_vprintf (format, arguments);
+  cut = g_strdup_vprintf (format, arguments);
   va_end (arguments);
+  /* A precision may have cut a character. */
+  message = g_utf8_make_valid (cut, -1);
   g_set_error (error, MLLAMA_ERROR, code, MLLAMA_TOKENIZER_JSON ": %s", message);
   return FALSE;
 }

@@ -69,6 +69,8 @@ test_too_much_memory_names_needed_and_available (void)
   check_out_of_memory (&error);
   g_assert_null (ops->tensor_new (device->be, G_MAXSIZE / 8, 1, &error));
   check_out_of_memory (&error);
+  g_assert_null (ops->tensor_new (device->be, (gsize) 1 << 58, 16, &error)); /* 2^64 bytes */
+  check_out_of_memory (&error);
   g_assert_null (ops->tensor_new (device->be, G_MAXSIZE, G_MAXSIZE, &error));
   check_out_of_memory (&error);
   g_assert_null (ops->tensor_new (device->be, 1, G_MAXSIZE, &error));
@@ -77,6 +79,24 @@ test_too_much_memory_names_needed_and_available (void)
   check_out_of_memory (&error);
   g_assert_null (ops->kv_new (device->be, G_MAXUINT, G_MAXUINT, &error));
   check_out_of_memory (&error);
+}
+
+/* Address space can be had for more than there is memory for; what is available may grow meanwhile. */
+static void
+test_more_than_is_available_is_refused (void)
+{
+  g_autoptr (OracleDevice) device = oracle_device_new (2, 1, 8);
+  gboolean is_refused = FALSE;
+
+  for (guint i = 0; i < 10 && !is_refused; i++) {
+    gsize n_bytes = device->ops->get_free_bytes (device->be) + (256 << 20);
+    g_autoptr (GError) error = NULL;
+    MllamaTensor *tensor = device->ops->tensor_new (device->be, n_bytes / 64, 16, &error);
+
+    is_refused = g_error_matches (error, MLLAMA_ERROR, MLLAMA_ERROR_OUT_OF_MEMORY);
+    device->ops->tensor_free (device->be, tensor);
+  }
+  g_assert_true (is_refused);
 }
 
 static void
@@ -358,6 +378,7 @@ main (int argc, char **argv)
   g_test_add_func ("/cpu/memory/rows_outside_a_tensor_are_refused", test_rows_outside_a_tensor_are_refused);
   g_test_add_func ("/cpu/memory/too_much_memory_names_needed_and_available",
                    test_too_much_memory_names_needed_and_available);
+  g_test_add_func ("/cpu/memory/more_than_is_available_is_refused", test_more_than_is_available_is_refused);
   g_test_add_func ("/cpu/memory/sizes_are_counted", test_sizes_are_counted);
   g_test_add_func ("/cpu/memory/a_large_pool_of_pages_costs_nothing_until_used",
                    test_a_large_pool_of_pages_costs_nothing_until_used);

@@ -130,7 +130,7 @@ check_arguments (guint new_width, guint new_height, MllamaResample resample, Mll
                  MLLAMA_RESAMPLE_HAMMING);
     return FALSE;
   }
-  if ((guint) order > MLLAMA_PASS_ORDER_HORIZONTAL_FIRST) {
+  if ((guint) order > MLLAMA_PASS_ORDER_PILLOW_13) {
     g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_INVALID, "pass order %d is not one that image-processor.h names",
                  order);
     return FALSE;

@@ -53,7 +53,7 @@ check_full_file (const MllamaImageOptions *options)
   g_assert_cmpuint (options->resample, ==, MLLAMA_RESAMPLE_BICUBIC);
   g_assert_cmpfloat (options->rescale_factor, ==, 0.5);
   g_assert_cmpuint (options->size, ==, 30);
-  g_assert_cmpuint (options->pass_order, ==, MLLAMA_PASS_ORDER_PILLOW_13);
+  g_assert_cmpuint (options->pass_order, ==, MLLAMA_PASS_ORDER_HORIZONTAL_FIRST);
 }
 
 static void

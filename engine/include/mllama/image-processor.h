@@ -17,12 +17,12 @@ typedef enum {
   MLLAMA_RESAMPLE_HAMMING = 5,
 } MllamaResample;
 
-/* Which pass comes first when both sides change. Bytes are rounded between the passes, so the results differ by a level
- * in places. Zero is what transformers computes with the newest Pillow. */
+/* Which pass comes first when both sides change. Bytes are rounded between the passes, so that the results differ by a
+ * level in places. Zero is what the weights were trained with. */
 typedef enum {
+  MLLAMA_PASS_ORDER_HORIZONTAL_FIRST, /* always horizontal: Pillow up to 12.1 */
   MLLAMA_PASS_ORDER_PILLOW_13, /* vertical if rows are lost, and more than twice as many as columns: a picture over
                                   twice as high as wide that shrinks; otherwise horizontal */
-  MLLAMA_PASS_ORDER_HORIZONTAL_FIRST, /* always horizontal: Pillow up to 12.1, and spec 3.9's CRCs */
 } MllamaPassOrder;
 
 /* preprocessor_config.json, or image_processor in processor_config.json. Unlike other settings

@@ -77,6 +77,18 @@ is_acceptable (GstMllamaCaption *self, const char *name, const GValue *value)
   return TRUE;
 }
 
+static gboolean
+differs (const GstMllamaCaptionSettings *settings, guint id, const GValue *value, GParamSpec *pspec)
+{
+  GValue old = G_VALUE_INIT;
+
+  g_value_init (&old, G_PARAM_SPEC_VALUE_TYPE (pspec));
+  const gboolean changed =
+      gst_mllama_caption_settings_get (settings, id, &old) && g_param_values_cmp (pspec, value, &old) != 0;
+  g_value_unset (&old);
+  return changed;
+}
+
 static void
 gst_mllama_caption_set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
 {
@@ -86,15 +98,16 @@ gst_mllama_caption_set_property (GObject *object, guint id, const GValue *value,
   if (!is_acceptable (self, pspec->name, value))
     return;
   g_mutex_lock (&self->lock);
+  const gboolean changed = differs (&self->settings, id, value, pspec);
   if (!gst_mllama_caption_settings_set (&self->settings, id, value))
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
-  self->model_changed |= g_strv_contains (model_names, pspec->name);
+  self->model_changed |= changed && g_strv_contains (model_names, pspec->name);
   g_cond_broadcast (&self->changed);
   g_mutex_unlock (&self->lock);
-  if (g_str_has_prefix (pspec->name, "prompt"))
+  if (changed && g_str_has_prefix (pspec->name, "prompt"))
     gst_mllama_caption_ask_anew (GST_ELEMENT (self), NULL);
-  if (g_str_equal (pspec->name, "latency"))
-    gst_element_post_message (GST_ELEMENT (self), gst_message_new_latency (object ? GST_OBJECT (object) : NULL));
+  if (changed && g_str_equal (pspec->name, "latency"))
+    gst_element_post_message (GST_ELEMENT (self), gst_message_new_latency (GST_OBJECT (self)));
 }
 
 /* What the engine, shared or not, has done since the model was loaded. */

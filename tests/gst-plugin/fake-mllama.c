@@ -28,7 +28,7 @@ struct _MllamaGeneration {
   gint ref_count;
   MllamaGenerationSettings settings;
   MllamaResult result;
-  char *whole;         /* what it will say */
+  char *whole; /* what it will say */
   GString *said;
   GArray *ids, *logprobs;
   GError *error;
@@ -216,11 +216,11 @@ average_rgb (const MllamaImage *image, double rgb[3])
 {
   static const struct {
     guint step, red, green, blue;
-  } layouts[] = {[MLLAMA_FORMAT_RGB] = {3, 0, 1, 2},  [MLLAMA_FORMAT_BGR] = {3, 2, 1, 0},
-                 [MLLAMA_FORMAT_RGBA] = {4, 0, 1, 2}, [MLLAMA_FORMAT_BGRA] = {4, 2, 1, 0},
-                 [MLLAMA_FORMAT_ARGB] = {4, 1, 2, 3}, [MLLAMA_FORMAT_ABGR] = {4, 3, 2, 1},
-                 [MLLAMA_FORMAT_RGBX] = {4, 0, 1, 2}, [MLLAMA_FORMAT_BGRX] = {4, 2, 1, 0},
-                 [MLLAMA_FORMAT_XRGB] = {4, 1, 2, 3}, [MLLAMA_FORMAT_XBGR] = {4, 3, 2, 1}};
+  } layouts[] = {
+      [MLLAMA_FORMAT_RGB] = {3, 0, 1, 2},  [MLLAMA_FORMAT_BGR] = {3, 2, 1, 0},  [MLLAMA_FORMAT_RGBA] = {4, 0, 1, 2},
+      [MLLAMA_FORMAT_BGRA] = {4, 2, 1, 0}, [MLLAMA_FORMAT_ARGB] = {4, 1, 2, 3}, [MLLAMA_FORMAT_ABGR] = {4, 3, 2, 1},
+      [MLLAMA_FORMAT_RGBX] = {4, 0, 1, 2}, [MLLAMA_FORMAT_BGRX] = {4, 2, 1, 0}, [MLLAMA_FORMAT_XRGB] = {4, 1, 2, 3},
+      [MLLAMA_FORMAT_XBGR] = {4, 3, 2, 1}};
   const guint w = image->width, h = image->height;
   const guint *at = &layouts[image->format].red;
 
@@ -266,7 +266,7 @@ describe (const MllamaImage *image)
   static const struct {
     const char *name;
     double rgb[3];
-  } colours[] = {{"black", {0, 0, 0}},  {"white", {255, 255, 255}}, {"red", {255, 0, 0}},   {"green", {0, 255, 0}},
+  } colours[] = {{"black", {0, 0, 0}},  {"white", {255, 255, 255}}, {"red", {255, 0, 0}},     {"green", {0, 255, 0}},
                  {"blue", {0, 0, 255}}, {"yellow", {255, 255, 0}},  {"grey", {128, 128, 128}}};
   double rgb[3], yuv[3], best = G_MAXDOUBLE;
   const char *name = NULL;
@@ -536,7 +536,6 @@ say_next_word (MllamaGeneration *generation)
   if (generation->said->len < strlen (generation->whole) &&
       (gint) generation->ids->len < generation->settings.max_tokens)
     return TRUE;
-  finish (generation,
-          generation->said->len < strlen (generation->whole) ? MLLAMA_FINISH_LENGTH : MLLAMA_FINISH_STOP);
+  finish (generation, generation->said->len < strlen (generation->whole) ? MLLAMA_FINISH_LENGTH : MLLAMA_FINISH_STOP);
   return FALSE;
 }

@@ -20,7 +20,7 @@ typedef struct {
 
 /* What it did. */
 typedef struct {
-  guint n_models; /* alive */
+  guint n_models;                           /* alive */
   guint n_states, n_generations, n_prompts; /* alive */
   guint n_opens, n_loads, n_encodes, n_answers, n_cancelled, n_tokens, max_running;
   gint64 last_token_us; /* monotonic time of the newest one */

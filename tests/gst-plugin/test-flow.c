@@ -102,8 +102,8 @@ static void
 check_invariant (const char *settings, gboolean arrival)
 {
   Coverage coverage = {.arrival = arrival};
-  Rig *rig = rig_new ("videotestsrc num-buffers=45 " RED " ! mllamacaption name=c %s c.src ! fakesink c.text_0 ! fakesink",
-                      settings);
+  Rig *rig = rig_new (
+      "videotestsrc num-buffers=45 " RED " ! mllamacaption name=c %s c.src ! fakesink c.text_0 ! fakesink", settings);
   g_autoptr (GstPad) src = gst_element_get_static_pad (rig->element, "src");
   g_autoptr (GstPad) text = gst_element_get_static_pad (rig->element, "text_0");
 
@@ -149,8 +149,7 @@ feed (GstElement *source, const gint64 *times_ms, guint n, GstBufferFlags flags)
   }
 }
 
-#define APPSRC                                                                                                         \
-  "appsrc name=a format=time block=true caps=video/x-raw,format=I420,width=64,height=64,framerate=0/1 ! "
+#define APPSRC "appsrc name=a format=time block=true caps=video/x-raw,format=I420,width=64,height=64,framerate=0/1 ! "
 
 static void
 end (GstElement *source)
@@ -183,7 +182,8 @@ chooses_by_time_at_a_variable_rate (void)
 static void
 interval_zero_takes_every_frame (void)
 {
-  Rig *rig = rig_new ("videotestsrc num-buffers=12 " RED " ! mllamacaption name=c interval=0 attach-meta=false ! fakesink");
+  Rig *rig =
+      rig_new ("videotestsrc num-buffers=12 " RED " ! mllamacaption name=c interval=0 attach-meta=false ! fakesink");
 
   rig_run (rig);
   g_assert_cmpuint (rig->captions->len, ==, 12);

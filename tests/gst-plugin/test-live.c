@@ -14,8 +14,8 @@ the_source_decides_the_mode (void)
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
     g_autoptr (GstStructure) stats = NULL;
-    Rig *rig = rig_new ("videotestsrc num-buffers=3 is-live=%s ! mllamacaption name=c mode=%s ! fakesink", cases[i].live,
-                        cases[i].property);
+    Rig *rig = rig_new ("videotestsrc num-buffers=3 is-live=%s ! mllamacaption name=c mode=%s ! fakesink",
+                        cases[i].live, cases[i].property);
     gst_element_set_state (rig->pipeline, GST_STATE_PLAYING);
     rig_wait_for_end (rig);
     g_object_get (rig->element, "stats", &stats, NULL);
@@ -165,7 +165,8 @@ eos_timeout_ends_a_caption_where_it_is (void)
 static void
 arrival_text_starts_now_and_ends_when_due (void)
 {
-  Rig *rig = rig_new ("videotestsrc is-live=true num-buffers=25 " RED " ! mllamacaption name=c ! fakesink c.text_0 ! fakesink");
+  Rig *rig = rig_new ("videotestsrc is-live=true num-buffers=25 " RED
+                      " ! mllamacaption name=c ! fakesink c.text_0 ! fakesink");
 
   fake_script.encode_ms = 350;
   rig_watch (rig, "text_0");
@@ -201,8 +202,9 @@ partial_text_lasts_200_ms (void)
 static void
 latency_is_reported_on_media_text_only (void)
 {
-  Rig *rig = rig_new ("videotestsrc is-live=true " RED " ! mllamacaption name=c latency=700000000 text-timestamps=media ! "
-                      "fakesink c.text_0 ! fakesink");
+  Rig *rig =
+      rig_new ("videotestsrc is-live=true " RED " ! mllamacaption name=c latency=700000000 text-timestamps=media ! "
+               "fakesink c.text_0 ! fakesink");
   g_autoptr (GstPad) text = gst_element_get_static_pad (rig->element, "text_0");
   g_autoptr (GstPad) src = gst_element_get_static_pad (rig->element, "src");
   g_autoptr (GstQuery) query = gst_query_new_latency ();
@@ -237,7 +239,8 @@ has_two_captions (Rig *rig)
 static void
 a_new_prompt_is_asked_at_once_of_the_last_frame (void)
 {
-  Rig *rig = rig_new ("videotestsrc is-live=true " RED " ! mllamacaption name=c interval=8000000000 prompt=One ! fakesink");
+  Rig *rig =
+      rig_new ("videotestsrc is-live=true " RED " ! mllamacaption name=c interval=8000000000 prompt=One ! fakesink");
   gboolean reused;
 
   gst_element_set_state (rig->pipeline, GST_STATE_PLAYING);
@@ -256,8 +259,9 @@ a_new_prompt_is_asked_at_once_of_the_last_frame (void)
 static void
 a_pads_new_prompt_is_its_own (void)
 {
-  Rig *rig = rig_new ("videotestsrc is-live=true " RED " ! mllamacaption name=c interval=8000000000 prompt=One ! fakesink "
-                      "c.text_0 ! fakesink c.text_1 ! fakesink");
+  Rig *rig =
+      rig_new ("videotestsrc is-live=true " RED " ! mllamacaption name=c interval=8000000000 prompt=One ! fakesink "
+               "c.text_0 ! fakesink c.text_1 ! fakesink");
   g_autoptr (GstPad) pad = gst_element_get_static_pad (rig->element, "text_1");
 
   rig_watch (rig, "text_1");

@@ -10,17 +10,28 @@ has_the_fields_of_the_design_in_order_and_type (void)
   static const struct {
     const char *name;
     GType type;
-  } fields[] = {{"text", G_TYPE_STRING},           {"prompt", G_TYPE_STRING},
-                {"pad", G_TYPE_STRING},            {"caption-id", G_TYPE_UINT64},
-                {"encode-id", G_TYPE_UINT64},      {"pts", G_TYPE_UINT64},
-                {"running-time", G_TYPE_UINT64},   {"stream-time", G_TYPE_UINT64},
-                {"duration", G_TYPE_UINT64},       {"tokens", G_TYPE_UINT},
-                {"token-ids", 0},                  {"finish-reason", G_TYPE_STRING},
-                {"confidence", G_TYPE_DOUBLE},     {"states-reused", G_TYPE_BOOLEAN},
-                {"partial", G_TYPE_BOOLEAN},       {"scene-score", G_TYPE_DOUBLE},
-                {"queue-time", G_TYPE_UINT64},     {"encode-time", G_TYPE_UINT64},
-                {"prefill-time", G_TYPE_UINT64},   {"decode-time", G_TYPE_UINT64},
-                {"latency", G_TYPE_UINT64},        {"logprobs", 0}};
+  } fields[] = {{"text", G_TYPE_STRING},
+                {"prompt", G_TYPE_STRING},
+                {"pad", G_TYPE_STRING},
+                {"caption-id", G_TYPE_UINT64},
+                {"encode-id", G_TYPE_UINT64},
+                {"pts", G_TYPE_UINT64},
+                {"running-time", G_TYPE_UINT64},
+                {"stream-time", G_TYPE_UINT64},
+                {"duration", G_TYPE_UINT64},
+                {"tokens", G_TYPE_UINT},
+                {"token-ids", 0},
+                {"finish-reason", G_TYPE_STRING},
+                {"confidence", G_TYPE_DOUBLE},
+                {"states-reused", G_TYPE_BOOLEAN},
+                {"partial", G_TYPE_BOOLEAN},
+                {"scene-score", G_TYPE_DOUBLE},
+                {"queue-time", G_TYPE_UINT64},
+                {"encode-time", G_TYPE_UINT64},
+                {"prefill-time", G_TYPE_UINT64},
+                {"decode-time", G_TYPE_UINT64},
+                {"latency", G_TYPE_UINT64},
+                {"logprobs", 0}};
   Rig *rig = rig_new ("videotestsrc num-buffers=1 " RED " ! mllamacaption name=c prompt=What ! fakesink");
 
   rig_run (rig);
@@ -194,8 +205,9 @@ keeps_statistics_and_the_last_caption (void)
 static void
 partial_results_grow_word_by_word (void)
 {
-  Rig *rig = rig_new ("videotestsrc num-buffers=1 " RED " ! mllamacaption name=c partial-results=true prompt=\"a b c\" ! "
-                      "fakesink");
+  Rig *rig =
+      rig_new ("videotestsrc num-buffers=1 " RED " ! mllamacaption name=c partial-results=true prompt=\"a b c\" ! "
+               "fakesink");
   static const char *const texts[] = {"red", "red 32x16:", "red 32x16: a", "red 32x16: a b"};
 
   fake_script.token_ms = 30;

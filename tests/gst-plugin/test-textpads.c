@@ -136,9 +136,10 @@ textoverlay_reaches_the_end (void)
 static void
 pads_ask_their_own_questions_over_one_encode (void)
 {
-  Rig *rig = rig_new ("videotestsrc num-buffers=11 " RED " ! mllamacaption name=c text_0::prompt=Zero text_7::prompt=Seven "
-                      "text_3::max-tokens=2 prompt=Default c.src ! fakesink c.text_7 ! fakesink c.text_0 ! fakesink "
-                      "c.text_3 ! fakesink");
+  Rig *rig =
+      rig_new ("videotestsrc num-buffers=11 " RED " ! mllamacaption name=c text_0::prompt=Zero text_7::prompt=Seven "
+               "text_3::max-tokens=2 prompt=Default c.src ! fakesink c.text_7 ! fakesink c.text_0 ! fakesink "
+               "c.text_3 ! fakesink");
   static const char *const texts[] = {"red 64x64: Zero", "red 64x64:", "red 64x64: Seven"};
   static const char *const pads[] = {"text_0", "text_3", "text_7"};
 
@@ -270,7 +271,8 @@ odd_texts_do_not_break_subtitles (void)
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
-    Rig *rig = rig_new ("videotestsrc num-buffers=1 " RED " ! mllamacaption name=c c.src ! fakesink c.text_0 ! fakesink");
+    Rig *rig =
+        rig_new ("videotestsrc num-buffers=1 " RED " ! mllamacaption name=c c.src ! fakesink c.text_0 ! fakesink");
     fake_script.answer = cases[i].answer;
     rig_watch (rig, "text_0");
     rig_run (rig);

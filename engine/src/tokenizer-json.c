@@ -75,10 +75,8 @@ read_added_token (MllamaTokenizer *tokenizer, JsonNode *node, guint index, GErro
     return mllama_tokenizer_fail (error, MLLAMA_ERROR_MALFORMED, "added_tokens[%u] is not an object", index);
   if (!mllama_json_get_string (token, "content", &content, MLLAMA_TOKENIZER_JSON, error) ||
       !mllama_json_get_uint (token, "id", 0, MLLAMA_MAX_TOKEN_IDS - 1, &id, MLLAMA_TOKENIZER_JSON, error) ||
-      !mllama_json_get_boolean (token, "special", &is_special, MLLAMA_TOKENIZER_JSON, error))
-    return FALSE;
-  is_normalized = !is_special;
-  if (!mllama_json_get_boolean (token, "normalized", &is_normalized, MLLAMA_TOKENIZER_JSON, error))
+      !mllama_json_get_boolean (token, "special", &is_special, MLLAMA_TOKENIZER_JSON, error) ||
+      !mllama_json_get_boolean (token, "normalized", &is_normalized, MLLAMA_TOKENIZER_JSON, error))
     return FALSE;
   if (!content || !*content || id == MLLAMA_NONE || strlen (content) > MLLAMA_MAX_TOKEN_BYTES)
     return mllama_tokenizer_fail (error, MLLAMA_ERROR_MALFORMED,

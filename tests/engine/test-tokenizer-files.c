@@ -249,13 +249,14 @@ puts_templates_around_each_other (void)
   g_autoptr (MllamaTokenizer) tokenizer = load (
       NONE,
       "\"post_processor\":{\"type\":\"Sequence\",\"processors\":["
-      "{\"type\":\"TemplateProcessing\",\"single\":[" TEXT ",{\"SpecialToken\":{\"id\":\"s\",\"type_id\":0}}],"
+      "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"s\",\"type_id\":0}}," TEXT
+      ",{\"SpecialToken\":{\"id\":\"s\",\"type_id\":0}}],"
       "\"special_tokens\":{\"s\":{\"ids\":[0,1]}}},"
       "{\"type\":\"TemplateProcessing\",\"single\":[" TOKEN "," TEXT "," TOKEN "],\"special_tokens\":{" IDS "}}]}",
       &error);
 
   g_assert_no_error (error);
-  assert_ids (tokenizer, "ab", MLLAMA_TOKENIZE_ADD, "[3, 2, 0, 1, 3]");
+  assert_ids (tokenizer, "ab", MLLAMA_TOKENIZE_ADD, "[3, 0, 1, 2, 0, 1, 3]");
   assert_ids (tokenizer, "ab", MLLAMA_TOKENIZE_PLAIN, "[2]");
 }
 
@@ -279,6 +280,23 @@ makes_no_special_token_of_literal_text (void)
     assert_ids (tokenizer, "ab", MLLAMA_TOKENIZE_PLAIN, "[0, 1]");
     g_strfreev (parts);
   }
+}
+
+/* A token that was not added as a special one is decoded as text, but its form says that no user may spell it. */
+static void
+makes_no_control_token_of_literal_text (void)
+{
+  g_autofree char *first = exchange ("\"content\":\"<x>\"", "\"content\":\"<|a|>\"");
+  char **parts = g_strsplit (first, "\"special\":true", 2);
+  g_autofree char *json = g_strjoin ("\"special\":false", parts[0], parts[1], NULL);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (MllamaTokenizer) tokenizer = mllama_tokenizer_new_from_json (json, strlen (json), &error);
+
+  g_assert_no_error (error);
+  g_assert_false (mllama_tokenizer_is_special (tokenizer, 3));
+  assert_ids (tokenizer, "<|a|>", MLLAMA_TOKENIZE_SPECIAL, "[3]");
+  assert_ids (tokenizer, "<|a|>", MLLAMA_TOKENIZE_PLAIN, "[0]");
+  g_strfreev (parts);
 }
 
 /* --- tokenizer.model --- */
@@ -342,6 +360,8 @@ refuses_damaged_ranks (void)
       {"eHl6  260\n", "line 261"},
       {"eH*6 260\n", "line 261: the base64"},
       {"eHl 260\n", "line 261: the base64"},
+      {"eHl6* 260\n", "line 261: the base64"},
+      {"eHl6eH 260\n", "line 261: the base64"},
       {" 260\n", "line 261: the base64"},
   };
 
@@ -427,6 +447,7 @@ main (int argc, char **argv)
   g_test_add_func ("/tokenizer-files/handles_unknown_bytes_as_asked", handles_unknown_bytes_as_asked);
   g_test_add_func ("/tokenizer-files/puts_templates_around_each_other", puts_templates_around_each_other);
   g_test_add_func ("/tokenizer-files/makes_no_special_token_of_literal_text", makes_no_special_token_of_literal_text);
+  g_test_add_func ("/tokenizer-files/makes_no_control_token_of_literal_text", makes_no_control_token_of_literal_text);
   g_test_add_func ("/tokenizer-files/reads_ranks", reads_ranks);
   g_test_add_func ("/tokenizer-files/refuses_damaged_ranks", refuses_damaged_ranks);
   g_test_add_func ("/tokenizer-files/refuses_ranks_without_every_byte", refuses_ranks_without_every_byte);

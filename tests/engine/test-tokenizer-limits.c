@@ -130,6 +130,8 @@ cuts_as_the_patterns (void)
       {MLLAMA_SPLIT_LLAMA3, "\"x", "\"x"},
       {MLLAMA_SPLIT_LLAMA3, "\"\"x", "\"\"|x"},
       {MLLAMA_SPLIT_LLAMA3, "a\u180eb", "a|\u180eb"},
+      {MLLAMA_SPLIT_LLAMA3, " \u180e!", " \u180e!"},
+      {MLLAMA_SPLIT_LLAMA3, "x\ny\rz", "x|\n|y|\r|z"},
       {MLLAMA_SPLIT_LLAMA3, "a\u3000\u3000b", "a|\u3000|\u3000b"},
       {MLLAMA_SPLIT_LLAMA3, "a\u0301", "a|\u0301"},
       {MLLAMA_SPLIT_GPT2, "don'T I'll", "don|'|T| I|'ll"},

@@ -33,10 +33,10 @@ SPECIAL = ['<|begin_of_text|>', '<|end_of_text|>', '<|start_header_id|>', '<|end
            '<|eot_id|>', '<|image|>']
 
 
-def train(tokenizer, size, **options):
+def train(tokenizer, size, corpus=CORPUS, **options):
     options.setdefault('initial_alphabet', pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(vocab_size=size, show_progress=False, **options)
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.train_from_iterator(corpus, trainer)
     return tokenizer
 
 
@@ -87,7 +87,7 @@ def make_partial():
     tokenizer = Tokenizer(models.BPE(unk_token='<unk>', fuse_unk=True))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    train(tokenizer, 300, special_tokens=['<unk>'], initial_alphabet=[], limit_alphabet=60)
+    train(tokenizer, 300, [text for text in CORPUS if text.isascii()], special_tokens=['<unk>'], initial_alphabet=[])
     return save('partial', tokenizer)
 
 

@@ -29,6 +29,8 @@ SENTENCES = [
     'https://example.org/path?query=1&other=two#fragment',
     '1 12 123 1234 12345 3.14159 1,000,000 2026-11-24 50% $9.99',
     '🐶 🎥 👍🏽 👩‍👩‍👧 🏳️‍🌈 🇩🇪',
+    'A title\n\nThe first part\n\n\nThe second part\n\n\n\nThe end',
+    'Columns    of    words        with      gaps.',
 ]
 
 
@@ -43,7 +45,7 @@ def make_corpus():
 
 CORPUS = make_corpus()
 
-PHRASES = SENTENCES + [
+OTHERS = [
     'Hello world!', ' leading', 'trailing ', '  two', '   three   ', '\n', '\n\n', '\r\n', '\r\n\r\n', '\t', '\t\tx',
     ' \n', '\n ', ' \n \n x', 'a\nb', 'a\r\nb', 'a \nb', 'a\n b', 'x\n\n\ny', '    indented\n        more\n', ' ' * 40,
     ' ' * 40 + 'x', '\n' * 9, 'a' * 50, '1' * 17, '!' * 12 + '\n\n', "don't", "DON'T", "I'M", "we're", "WE'RE", "you'Ve",
@@ -62,7 +64,8 @@ PHRASES = SENTENCES + [
     '🎥🎥', 'a🎥b', '你好, 🎥 naïve\n\n  x=3.14159 don\'T',
 ]
 
-FRAGMENTS = PHRASES[25:] + [' ', '  ', '\n', ' the', ' of', 'dog', ' picture', 'er', 's', '.', ',', '0', '19', "'", '"']
+PHRASES = SENTENCES + OTHERS
+FRAGMENTS = OTHERS + [' ', '  ', '\n', ' the', ' of', 'dog', ' picture', 'er', 's', '.', ',', '0', '19', "'", '"']
 
 # Messages: role, and text or None for an image.
 CHATS = [

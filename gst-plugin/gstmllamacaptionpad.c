@@ -321,8 +321,8 @@ set_question (GstMllamaCaptionPad *self, const char *prompt, gint prompt_format,
       !gst_mllama_caption_check_question (GST_ELEMENT (element), prompt, has_format ? prompt_format : -1))
     return;
   GST_OBJECT_LOCK (self);
-  const gboolean changed = g_strcmp0 (prompt, self->prompt) != 0 || prompt_format != self->prompt_format ||
-                           has_format != self->has_format;
+  const gboolean changed =
+      g_strcmp0 (prompt, self->prompt) != 0 || prompt_format != self->prompt_format || has_format != self->has_format;
   if (prompt != self->prompt) {
     g_free (self->prompt);
     self->prompt = g_strdup (prompt);

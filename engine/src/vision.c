@@ -80,7 +80,7 @@ fill_bias (float *bias, guint first, guint n_rows, guint n_equal)
 
 /* Rows of one picture: [used tiles][blank tiles][pad rows]. Pad rows start equal and are treated alike, so that one
  * stands for all of the picture's until the post-tile embedding tells tiles apart; from there on, one for each tile's
- * (performance.md 1.4). */
+ * (performance 1.4). */
 static void
 plan_image (const MllamaVision *vision, Plan *plan, guint i)
 {

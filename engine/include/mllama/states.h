@@ -5,7 +5,7 @@
 
 G_BEGIN_DECLS
 
-/* Where published implementations of Mllama disagree (spec/mllama.md 0.3 in short): which encoder
+/* Where published implementations of Mllama disagree (engine/README.md, 0.3): which encoder
  * states are tapped, and what tokens before the first picture see. */
 typedef enum {
   MLLAMA_SEMANTICS_META,         /* what the weights were trained with */

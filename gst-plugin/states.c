@@ -74,9 +74,9 @@ open_model (GstMllamaCaption *self)
   g_mutex_lock (&self->lock);
   gst_mllama_caption_settings_copy (&settings, &self->settings);
   self->model_changed = FALSE;
-  g_autoptr (MllamaModel) old = g_steal_pointer (&self->model);
+  MllamaModel *old = g_steal_pointer (&self->model);
   g_mutex_unlock (&self->lock);
-  /* Its memory first, if it is another one; the same one is found again by keeping it for a moment. */
+  g_clear_pointer (&old, mllama_model_unref);
   g_autoptr (MllamaModel) model = gst_mllama_caption_model_open (&settings, &error);
   gst_mllama_caption_settings_clear (&settings);
   if (!model || !check_all_questions (self, model, &error)) {
@@ -93,8 +93,9 @@ static void
 close_model (GstMllamaCaption *self)
 {
   g_mutex_lock (&self->lock);
-  g_autoptr (MllamaModel) model = g_steal_pointer (&self->model);
+  MllamaModel *model = g_steal_pointer (&self->model);
   g_mutex_unlock (&self->lock);
+  g_clear_pointer (&model, mllama_model_unref);
 }
 
 static gboolean

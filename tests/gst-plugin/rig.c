@@ -14,7 +14,10 @@ rig_main (int argc, char **argv, void (*add_tests) (void))
   g_setenv ("MLLAMA_DEMO_MODEL", "/scripted", TRUE);
   fake_reset ();
   add_tests ();
-  return g_test_run ();
+  const int status = g_test_run ();
+  /* Here the leaks tracer tells what is left. */
+  gst_deinit ();
+  return status;
 }
 
 Rig *

@@ -81,6 +81,23 @@ add_timings (JsonBuilder *builder, const Caption *caption)
   json_builder_end_object (builder);
 }
 
+/* json-glib 1.6 leaves U+001F as it is, which JSON forbids. Of the others, readers that split lines by Unicode's rules
+ * would break a line at some, and a terminal obey some. */
+static char *
+escape_controls (const char *json)
+{
+  GString *escaped = g_string_new (NULL);
+
+  for (const char *p = json; *p; p = g_utf8_next_char (p)) {
+    gunichar c = g_utf8_get_char (p);
+    if (c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x2028 || c == 0x2029)
+      g_string_append_printf (escaped, "\\u%04x", c);
+    else
+      g_string_append_len (escaped, p, g_utf8_next_char (p) - p);
+  }
+  return g_string_free (escaped, FALSE);
+}
+
 char *
 caption_to_json (const Caption *caption, gboolean with_tokens)
 {
@@ -105,5 +122,6 @@ caption_to_json (const Caption *caption, gboolean with_tokens)
   json_builder_end_object (builder);
 
   g_autoptr (JsonNode) root = json_builder_get_root (builder);
-  return json_to_string (root, FALSE);
+  g_autofree char *json = json_to_string (root, FALSE);
+  return escape_controls (json);
 }

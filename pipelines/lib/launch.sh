@@ -58,6 +58,6 @@ launch() {
   for plugin in "$top"/build/gst-plugin "${MLLAMA_BUILD_DIR:+$MLLAMA_BUILD_DIR/gst-plugin}"; do
     [ ! -e "$plugin/libgstmllama.so" ] || export GST_PLUGIN_PATH=$plugin${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}
   done
-  gst-inspect-1.0 --exists mllamacaption || die "The element mllamacaption is not built; run pipelines/quickstart.sh once."
+  gst-inspect-1.0 mllamacaption >/dev/null 2>&1 || die "The element mllamacaption is not built; run pipelines/quickstart.sh once."
   exec gst-launch-1.0 -e "$@"
 }

@@ -48,7 +48,7 @@ def caption_json(*arguments, **options):
 
 def launch(line, **options):
     """gst-launch-1.0 with a line as in a shell."""
-    return run_good('sh', '-c', f'exec gst-launch-1.0 -q {line}', **options)
+    return run_good('sh', '-c', f'exec gst-launch-1.0 {line}', **options)
 
 
 def list_checkpoints():

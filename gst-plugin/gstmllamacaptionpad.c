@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "gstmllamacaptionpad.h"
-#include "text.h"
-#include "textqueue.h"
-
-GST_DEBUG_CATEGORY_EXTERN (gst_mllama_caption_debug);
-#define GST_CAT_DEFAULT gst_mllama_caption_debug
-
-#define PARTIAL_DURATION (200 * GST_MSECOND)
+#include "textpusher.h"
 
 struct _GstMllamaCaptionPad {
   GstPad parent;
@@ -20,15 +14,7 @@ struct _GstMllamaCaptionPad {
 
   GstMllamaCaptionTextQueue *queue;
 
-  /* the task's own */
-  GstMllamaCaptionTextFormat format;
-  GstSegment segment;
-  GstClockTime position; /* text or GAP reach to here; NONE before the segment */
-  GstClockTime covered;  /* video reaches to here */
-  gboolean broken;       /* an error was posted; nothing is pushed any more */
-  /* with hold: the caption kept back until the next one starts */
-  GstMllamaCaptionAnswer *held;
-  GstClockTime held_start, held_end;
+  GstMllamaCaptionPusher pusher; /* the task's own */
 };
 
 enum {
@@ -40,117 +26,7 @@ enum {
 
 G_DEFINE_TYPE (GstMllamaCaptionPad, gst_mllama_caption_pad, GST_TYPE_PAD)
 
-/* --- pushing: the task's thread --- */
-
-static void
-post_flow_error (GstMllamaCaptionPad *self, GstFlowReturn flow)
-{
-  g_autoptr (GstObject) element = gst_object_get_parent (GST_OBJECT (self));
-
-  self->broken = TRUE;
-  if (element)
-    GST_ELEMENT_FLOW_ERROR (element, flow);
-}
-
-/* Text where downstream takes text, in the format it prefers; JSON only where it takes nothing else. */
-static GstCaps *
-choose_caps (GstMllamaCaptionPad *self)
-{
-  g_autoptr (GstCaps) peer = gst_pad_peer_query_caps (GST_PAD (self), NULL);
-  g_autoptr (GstCaps) text = gst_caps_from_string ("text/x-raw, format=(string){ utf8, pango-markup }");
-  g_autoptr (GstCaps) json = gst_caps_new_empty_simple ("application/x-json");
-  GstCaps *caps = gst_caps_intersect_full (peer, text, GST_CAPS_INTERSECT_FIRST);
-
-  if (gst_caps_is_empty (caps)) {
-    gst_caps_unref (caps);
-    caps = gst_caps_intersect_full (peer, json, GST_CAPS_INTERSECT_FIRST);
-  }
-  return gst_caps_is_empty (caps) ? caps : gst_caps_fixate (caps);
-}
-
-static gboolean
-negotiate (GstMllamaCaptionPad *self)
-{
-  g_autoptr (GstCaps) caps = choose_caps (self);
-  g_autoptr (GstCaps) current = gst_pad_get_current_caps (GST_PAD (self));
-
-  if (gst_caps_is_empty (caps))
-    return FALSE;
-  const GstStructure *structure = gst_caps_get_structure (caps, 0);
-  if (gst_structure_has_name (structure, "application/x-json"))
-    self->format = GST_MLLAMA_CAPTION_TEXT_JSON;
-  else if (g_strcmp0 (gst_structure_get_string (structure, "format"), "pango-markup") == 0)
-    self->format = GST_MLLAMA_CAPTION_TEXT_MARKUP;
-  else
-    self->format = GST_MLLAMA_CAPTION_TEXT_UTF8;
-  if (!current || !gst_caps_is_equal (current, caps))
-    gst_pad_push_event (GST_PAD (self), gst_event_new_caps (caps));
-  return TRUE;
-}
-
-static void
-ensure_caps (GstMllamaCaptionPad *self)
-{
-  if ((gst_pad_check_reconfigure (GST_PAD (self)) || !gst_pad_has_current_caps (GST_PAD (self))) && !negotiate (self))
-    post_flow_error (self, GST_FLOW_NOT_NEGOTIATED);
-}
-
-static void
-push_gap (GstMllamaCaptionPad *self, GstClockTime start, GstClockTime duration)
-{
-  ensure_caps (self);
-  if (!self->broken)
-    gst_pad_push_event (GST_PAD (self), gst_event_new_gap (start, duration));
-}
-
-static void
-advance (GstMllamaCaptionPad *self, GstClockTime to)
-{
-  if (!GST_CLOCK_TIME_IS_VALID (self->position) || to <= self->position)
-    return;
-  push_gap (self, self->position, to - self->position);
-  self->position = to;
-}
-
-static void
-push_text (GstMllamaCaptionPad *self, const GstStructure *structure, GstClockTime start, GstClockTime end)
-{
-  advance (self, start);
-  ensure_caps (self);
-  if (self->broken)
-    return;
-  GstBuffer *buffer = gst_mllama_caption_text_to_buffer (self->format, structure);
-  if (gst_buffer_get_size (buffer) == 0) {
-    gst_buffer_unref (buffer);
-    advance (self, end);
-    return;
-  }
-  GST_BUFFER_PTS (buffer) = start;
-  GST_BUFFER_DURATION (buffer) = end - start;
-  self->position = MAX (self->position, end);
-  GstFlowReturn flow = gst_pad_push (GST_PAD (self), buffer);
-  GST_LOG_OBJECT (self, "pushed text of %" GST_TIME_FORMAT ": %s", GST_TIME_ARGS (start), gst_flow_get_name (flow));
-  /* A pad that is not linked, or whose branch has ended, does not stop messages and metadata. */
-  if (flow == GST_FLOW_NOT_NEGOTIATED || flow <= GST_FLOW_ERROR)
-    post_flow_error (self, flow);
-}
-
-static void
-push_caption (GstMllamaCaptionPad *self, GstMllamaCaptionAnswer *answer, GstClockTime start, GstClockTime end)
-{
-  g_autoptr (GstStructure) structure = gst_mllama_caption_answer_to_structure (answer, NULL);
-
-  push_text (self, structure, start, end);
-}
-
-static void
-push_held (GstMllamaCaptionPad *self, GstClockTime end)
-{
-  g_autoptr (GstMllamaCaptionAnswer) answer = g_steal_pointer (&self->held);
-
-  if (answer)
-    push_caption (self, answer, self->held_start, end > self->held_start ? end : self->held_end);
-}
+/* --- the task --- */
 
 static gboolean
 holds (GstMllamaCaptionPad *self)
@@ -162,95 +38,22 @@ holds (GstMllamaCaptionPad *self)
 }
 
 static void
-push_answer (GstMllamaCaptionPad *self, GstMllamaCaptionItem *item)
-{
-  const gboolean caption = gst_mllama_caption_answer_is_caption (item->answer);
-
-  if (self->held && self->held == item->answer) {
-    self->held_end = item->end;
-    return;
-  }
-  push_held (self, item->start);
-  if (!caption) {
-    /* What was dropped leaves its time to the frames that follow. */
-    if (item->answer->finish_reason != MLLAMA_FINISH_NONE)
-      advance (self, item->end);
-  } else if (holds (self)) {
-    /* Sinks need something to preroll on. */
-    advance (self, item->start);
-    push_gap (self, item->start, 0);
-    self->held = gst_mllama_caption_answer_ref (item->answer);
-    self->held_start = item->start;
-    self->held_end = item->end;
-  } else {
-    push_caption (self, item->answer, item->start, item->end);
-  }
-}
-
-static void
-cover (GstMllamaCaptionPad *self, const GstMllamaCaptionItem *item)
-{
-  if (self->segment.rate < 0) {
-    if (item->end > item->start)
-      push_gap (self, item->start, item->end - item->start);
-    return;
-  }
-  self->covered = item->end;
-  if (!self->held)
-    advance (self, item->end);
-}
-
-static void
-push_event (GstMllamaCaptionPad *self, GstEvent *event)
-{
-  push_held (self, self->covered);
-  if (GST_EVENT_TYPE (event) == GST_EVENT_SEGMENT) {
-    gst_event_copy_segment (event, &self->segment);
-    self->position = self->segment.start;
-    self->covered = 0;
-    ensure_caps (self);
-  }
-  if (!self->broken || GST_EVENT_TYPE (event) == GST_EVENT_EOS)
-    gst_pad_push_event (GST_PAD (self), gst_event_ref (event));
-}
-
-static void
 push_next (gpointer data)
 {
   GstMllamaCaptionPad *self = data;
-  g_autoptr (GstMllamaCaptionItem) item = gst_mllama_caption_text_queue_take (self->queue, self->position);
+  g_autoptr (GstMllamaCaptionItem) item = gst_mllama_caption_text_queue_take (self->queue, self->pusher.position);
 
-  if (!item) {
+  if (item)
+    gst_mllama_caption_pusher_push (&self->pusher, item, holds (self));
+  else
     gst_pad_pause_task (GST_PAD (self));
-    return;
-  }
-  switch (item->type) {
-  case GST_MLLAMA_CAPTION_ITEM_EVENT:
-    push_event (self, item->event);
-    break;
-  case GST_MLLAMA_CAPTION_ITEM_COVER:
-    cover (self, item);
-    break;
-  case GST_MLLAMA_CAPTION_ITEM_ANSWER:
-    push_answer (self, item);
-    break;
-  case GST_MLLAMA_CAPTION_ITEM_PARTIAL:
-    if (!holds (self))
-      push_text (self, item->partial, item->start, item->start + PARTIAL_DURATION);
-    break;
-  }
 }
-
-/* --- life of the task --- */
 
 static void
 start_task (GstMllamaCaptionPad *self)
 {
-  self->position = GST_CLOCK_TIME_NONE;
-  self->covered = 0;
-  self->broken = FALSE;
-  gst_segment_init (&self->segment, GST_FORMAT_TIME);
-  g_clear_pointer (&self->held, gst_mllama_caption_answer_unref);
+  gst_mllama_caption_pusher_clear (&self->pusher);
+  gst_mllama_caption_pusher_init (&self->pusher, GST_PAD (self));
   gst_mllama_caption_text_queue_set_flushing (self->queue, FALSE);
   gst_pad_start_task (GST_PAD (self), push_next, self, NULL);
 }
@@ -267,7 +70,7 @@ gst_mllama_caption_pad_activate_mode (GstPad *pad, GstObject *parent, GstPadMode
   } else {
     gst_mllama_caption_text_queue_set_flushing (self->queue, TRUE);
     gst_pad_stop_task (pad);
-    g_clear_pointer (&self->held, gst_mllama_caption_answer_unref);
+    gst_mllama_caption_pusher_clear (&self->pusher);
   }
   return TRUE;
 }
@@ -391,7 +194,7 @@ gst_mllama_caption_pad_finalize (GObject *object)
 {
   GstMllamaCaptionPad *self = GST_MLLAMA_CAPTION_PAD (object);
 
-  g_clear_pointer (&self->held, gst_mllama_caption_answer_unref);
+  gst_mllama_caption_pusher_clear (&self->pusher);
   gst_mllama_caption_text_queue_free (self->queue);
   g_free (self->prompt);
   G_OBJECT_CLASS (gst_mllama_caption_pad_parent_class)->finalize (object);
@@ -430,7 +233,6 @@ static void
 gst_mllama_caption_pad_init (GstMllamaCaptionPad *self)
 {
   self->queue = gst_mllama_caption_text_queue_new ();
-  self->position = GST_CLOCK_TIME_NONE;
-  gst_segment_init (&self->segment, GST_FORMAT_TIME);
+  gst_mllama_caption_pusher_init (&self->pusher, GST_PAD (self));
   gst_pad_set_activatemode_function (GST_PAD (self), GST_DEBUG_FUNCPTR (gst_mllama_caption_pad_activate_mode));
 }

@@ -121,6 +121,20 @@ warn_goes_on_and_tells_of_each_failure (void)
 }
 
 static void
+a_failed_still_leaves_a_gap_in_the_text (void)
+{
+  Rig *rig = rig_new ("videotestsrc num-buffers=1 pattern=red ! video/x-raw,framerate=0/1 ! mllamacaption name=c "
+                      "on-error=warn ! fakesink c.text_0 ! fakesink");
+
+  fake_script.encode_error = MLLAMA_ERROR_DEVICE;
+  rig_watch (rig, "text_0");
+  rig_run (rig);
+  g_assert_no_error (rig->error);
+  g_assert_cmpint (rig_find (rig, "text_0 gap 0 1000"), >, 0);
+  rig_free (rig);
+}
+
+static void
 failed_answers_follow_the_policy_too (void)
 {
   static const struct {
@@ -222,6 +236,7 @@ add_tests (void)
                    a_raw_prompt_without_a_mark_is_an_error_in_ready);
   g_test_add_func ("/errors/archive_stops_at_the_first_failure", archive_stops_at_the_first_failure);
   g_test_add_func ("/errors/warn_goes_on_and_tells_of_each_failure", warn_goes_on_and_tells_of_each_failure);
+  g_test_add_func ("/errors/a_failed_still_leaves_a_gap_in_the_text", a_failed_still_leaves_a_gap_in_the_text);
   g_test_add_func ("/errors/failed_answers_follow_the_policy_too", failed_answers_follow_the_policy_too);
   g_test_add_func ("/errors/a_failed_load_follows_the_policy", a_failed_load_follows_the_policy);
   g_test_add_func ("/errors/no_lock_is_held_when_a_message_is_posted", no_lock_is_held_when_a_message_is_posted);

@@ -73,8 +73,11 @@ qos_messages_count_what_was_replaced (void)
   guint64 processed = 0, dropped = 0;
   guint n = 0;
 
-  fake_script.encode_ms = 200;
+  fake_script.encode_ms = 100;
+  fake_script.token_ms = 20;
   rig_run (rig);
+  /* One at a time, so that the next is new. */
+  g_assert_cmpuint (fake_get_counts ().max_running, ==, 1);
   for (guint i = 0; i < rig->messages->len; i++) {
     GstMessage *message = g_ptr_array_index (rig->messages, i);
     GstFormat format;
@@ -257,6 +260,23 @@ a_new_prompt_is_asked_at_once_of_the_last_frame (void)
 }
 
 static void
+a_new_prompt_on_an_unchanged_scene_costs_no_encode (void)
+{
+  Rig *rig = rig_new ("videotestsrc is-live=true " RED " ! mllamacaption name=c interval=300000000 prompt=One "
+                      "scene-threshold=0.1 ! fakesink");
+
+  gst_element_set_state (rig->pipeline, GST_STATE_PLAYING);
+  rig_wait (rig, has_caption);
+  rig_listen (rig, 1000);
+  g_assert_cmpuint (rig->captions->len, ==, 1);
+  g_object_set (rig->element, "prompt", "Two", NULL);
+  rig_wait (rig, has_two_captions);
+  g_assert_cmpstr (rig_get_text (rig, 1), ==, "red 64x64: Two");
+  g_assert_cmpuint (fake_get_counts ().n_encodes, ==, 1);
+  rig_free (rig);
+}
+
+static void
 a_pads_new_prompt_is_its_own (void)
 {
   Rig *rig =
@@ -353,6 +373,8 @@ add_tests (void)
   g_test_add_func ("/archive/waits_for_no_more_than_max_in_flight", archive_waits_for_no_more_than_max_in_flight);
   g_test_add_func ("/playing/a_new_prompt_is_asked_at_once_of_the_last_frame",
                    a_new_prompt_is_asked_at_once_of_the_last_frame);
+  g_test_add_func ("/playing/a_new_prompt_on_an_unchanged_scene_costs_no_encode",
+                   a_new_prompt_on_an_unchanged_scene_costs_no_encode);
   g_test_add_func ("/playing/a_pads_new_prompt_is_its_own", a_pads_new_prompt_is_its_own);
   g_test_add_func ("/playing/a_raw_prompt_without_a_mark_is_refused", a_raw_prompt_without_a_mark_is_refused);
   g_test_add_func ("/playing/a_previous_caption_is_never_an_image_mark", a_previous_caption_is_never_an_image_mark);

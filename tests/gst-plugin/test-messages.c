@@ -80,9 +80,10 @@ says_what_it_saw_and_when (void)
 static void
 answers_several_prompts_over_one_encode (void)
 {
-  Rig *rig = rig_new ("videotestsrc num-buffers=11 " RED
-                      " ! mllamacaption name=c prompts=\"<\\\"One\\\",\\\"Two\\\",\\\"Three\\\">\" ! fakesink");
-  static const char *const prompts[] = {"One", "Two", "Three"};
+  Rig *rig = rig_new (
+      "videotestsrc num-buffers=11 " RED
+      " ! mllamacaption name=c prompts=\"<\\\"One with a long answer\\\",\\\"Two\\\",\\\"Three\\\">\" ! fakesink");
+  static const char *const prompts[] = {"One with a long answer", "Two", "Three"};
 
   fake_script.token_ms = 2;
   rig_run (rig);
@@ -230,6 +231,8 @@ placeholders_are_filled_in (void)
   Rig *rig = rig_new ("videotestsrc num-buffers=11 " RED " ! mllamacaption name=c attach-meta=false "
                       "prompt=\"at {pts}, before: {previous}; {unknown} {wallclock}\" ! fakesink");
 
+  /* Slow enough for the next frame to be in work before this one is answered. */
+  fake_script.token_ms = 5;
   rig_run (rig);
   g_assert_cmpuint (rig->captions->len, ==, 2);
   g_assert_true (g_str_has_prefix (rig_get_text (rig, 0), "red 32x16: at 0:00:00.000, before: ; {unknown} 20"));

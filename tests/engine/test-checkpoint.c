@@ -148,7 +148,6 @@ static void
 test_a_bare_text_model_opens_as_text_only (void)
 {
   char *directory = test_checkpoint_new ();
-  g_autofree char *path = g_build_filename (directory, "config.json", NULL), *text = test_config_json ();
   g_autoptr (MllamaCheckpoint) checkpoint = NULL;
   TestTensors *tensors;
 

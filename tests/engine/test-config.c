@@ -367,75 +367,76 @@ test_refuses_what_it_cannot_compute (void)
   }
 }
 
-/* Every member that is read, each with values of the wrong types. */
+/* Every member that is read. */
+static const char *const number_members[] = {"image_token_index",
+                                             "image_token_id",
+                                             "text_config.vocab_size",
+                                             "text_config.hidden_size",
+                                             "text_config.num_hidden_layers",
+                                             "text_config.num_attention_heads",
+                                             "text_config.num_key_value_heads",
+                                             "text_config.intermediate_size",
+                                             "text_config.max_position_embeddings",
+                                             "text_config.rms_norm_eps",
+                                             "text_config.rope_theta",
+                                             "text_config.head_dim",
+                                             "text_config.bos_token_id",
+                                             "text_config.pad_token_id",
+                                             "text_config.eos_token_id",
+                                             "text_config.partial_rotary_factor",
+                                             "text_config.rope_scaling.factor",
+                                             "text_config.rope_scaling.low_freq_factor",
+                                             "text_config.rope_scaling.high_freq_factor",
+                                             "text_config.rope_scaling.original_max_position_embeddings",
+                                             "text_config.rope_scaling.rope_theta",
+                                             "vision_config.hidden_size",
+                                             "vision_config.num_hidden_layers",
+                                             "vision_config.num_global_layers",
+                                             "vision_config.attention_heads",
+                                             "vision_config.num_attention_heads",
+                                             "vision_config.num_channels",
+                                             "vision_config.intermediate_size",
+                                             "vision_config.vision_output_dim",
+                                             "vision_config.image_size",
+                                             "vision_config.patch_size",
+                                             "vision_config.norm_eps",
+                                             "vision_config.max_num_tiles"};
+static const char *const other_members[] = {"text_config",
+                                            "vision_config",
+                                            "text_config.rope_scaling",
+                                            "text_config.rope_parameters",
+                                            "model_type",
+                                            "architectures",
+                                            "text_config.hidden_act",
+                                            "text_config.cross_attention_layers",
+                                            "text_config.rope_scaling.type",
+                                            "text_config.rope_scaling.rope_type",
+                                            "text_config.tie_word_embeddings",
+                                            "vision_config.hidden_act",
+                                            "vision_config.intermediate_layers_indices",
+                                            "vision_config.supported_aspect_ratios"};
+
 static void
 test_refuses_members_of_the_wrong_type (void)
 {
-  static const char *const numbers[] = {"image_token_index",
-                                        "image_token_id",
-                                        "text_config.vocab_size",
-                                        "text_config.hidden_size",
-                                        "text_config.num_hidden_layers",
-                                        "text_config.num_attention_heads",
-                                        "text_config.num_key_value_heads",
-                                        "text_config.intermediate_size",
-                                        "text_config.max_position_embeddings",
-                                        "text_config.rms_norm_eps",
-                                        "text_config.rope_theta",
-                                        "text_config.head_dim",
-                                        "text_config.bos_token_id",
-                                        "text_config.pad_token_id",
-                                        "text_config.eos_token_id",
-                                        "text_config.partial_rotary_factor",
-                                        "text_config.rope_scaling.factor",
-                                        "text_config.rope_scaling.low_freq_factor",
-                                        "text_config.rope_scaling.high_freq_factor",
-                                        "text_config.rope_scaling.original_max_position_embeddings",
-                                        "text_config.rope_scaling.rope_theta",
-                                        "vision_config.hidden_size",
-                                        "vision_config.num_hidden_layers",
-                                        "vision_config.num_global_layers",
-                                        "vision_config.attention_heads",
-                                        "vision_config.num_attention_heads",
-                                        "vision_config.num_channels",
-                                        "vision_config.intermediate_size",
-                                        "vision_config.vision_output_dim",
-                                        "vision_config.image_size",
-                                        "vision_config.patch_size",
-                                        "vision_config.norm_eps",
-                                        "vision_config.max_num_tiles"};
-  static const char *const others[] = {"text_config",
-                                       "vision_config",
-                                       "text_config.rope_scaling",
-                                       "text_config.rope_parameters",
-                                       "model_type",
-                                       "architectures",
-                                       "text_config.hidden_act",
-                                       "text_config.cross_attention_layers",
-                                       "text_config.rope_scaling.type",
-                                       "text_config.rope_scaling.rope_type",
-                                       "text_config.tie_word_embeddings",
-                                       "vision_config.hidden_act",
-                                       "vision_config.intermediate_layers_indices",
-                                       "vision_config.supported_aspect_ratios"};
   static const char *const not_numbers[] = {"\"5\"", "true", "{}"};
 
-  for (guint i = 0; i < G_N_ELEMENTS (numbers); i++)
+  for (guint i = 0; i < G_N_ELEMENTS (number_members); i++)
     for (guint k = 0; k < G_N_ELEMENTS (not_numbers); k++) {
-      const char *name = strrchr (numbers[i], '.');
+      const char *name = strrchr (number_members[i], '.');
       GError *error = NULL;
 
-      g_test_message ("%s = %s", numbers[i], not_numbers[k]);
-      g_assert_null (parse_changed (numbers[i], not_numbers[k], &error));
-      test_assert_error (error, MLLAMA_ERROR_MALFORMED, name ? name + 1 : numbers[i]);
+      g_test_message ("%s = %s", number_members[i], not_numbers[k]);
+      g_assert_null (parse_changed (number_members[i], not_numbers[k], &error));
+      test_assert_error (error, MLLAMA_ERROR_MALFORMED, name ? name + 1 : number_members[i]);
     }
-  for (guint i = 0; i < G_N_ELEMENTS (others); i++) {
-    const char *name = strrchr (others[i], '.');
+  for (guint i = 0; i < G_N_ELEMENTS (other_members); i++) {
+    const char *name = strrchr (other_members[i], '.');
     GError *error = NULL;
 
-    g_test_message ("%s = 5", others[i]);
-    g_assert_null (parse_changed (others[i], "5", &error));
-    test_assert_error (error, MLLAMA_ERROR_MALFORMED, name ? name + 1 : others[i]);
+    g_test_message ("%s = 5", other_members[i]);
+    g_assert_null (parse_changed (other_members[i], "5", &error));
+    test_assert_error (error, MLLAMA_ERROR_MALFORMED, name ? name + 1 : other_members[i]);
   }
 }
 

@@ -125,20 +125,29 @@ test_opens_every_spelling_and_dtype (void)
   test_directory_free (directory);
 }
 
+/* Nor the cross layers that would read the tower. */
 static void
 test_text_only_needs_neither_tower_nor_preprocessor (void)
 {
+  static const char *const unneeded[] = {"vision_model.class_embedding", "multi_modal_projector.bias",
+                                         "language_model.layers.1.cross_attn.q_proj.weight",
+                                         "language_model.layers.3.mlp.down_proj.weight"};
   char *directory = test_checkpoint_new ();
-  g_autofree char *path = g_build_filename (directory, "config.json", NULL);
-  g_autoptr (MllamaConfig) config = mllama_config_new_from_file (path, NULL);
-  TestTensors *tensors = test_tensors_new_for_config (config, FALSE, MLLAMA_TENSOR_F32);
+  TestTensors *tensors = test_checkpoint_tensors (directory);
   g_autoptr (MllamaCheckpoint) checkpoint = NULL;
+  GError *error = NULL;
 
+  for (guint i = 0; i < G_N_ELEMENTS (unneeded); i++)
+    test_tensors_remove (tensors, unneeded[i]);
   write_weights (tensors, directory);
-  assert_refused (directory, MLLAMA_ERROR_MALFORMED, "is missing");
+  assert_refused (directory, MLLAMA_ERROR_MALFORMED, "is missing|4 of the 100");
   remove_file (directory, "preprocessor_config.json");
   checkpoint = open_well (directory, TRUE);
   g_assert_false (checkpoint->has_image_options);
+  test_tensors_remove (tensors, "language_model.layers.2.mlp.down_proj.weight");
+  write_weights (tensors, directory);
+  g_assert_null (mllama_checkpoint_open (directory, TRUE, &error));
+  test_assert_error (error, MLLAMA_ERROR_MALFORMED, "layers.2.mlp.down_proj.weight|is missing");
   test_tensors_free (tensors);
   test_directory_free (directory);
 }

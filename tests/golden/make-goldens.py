@@ -65,7 +65,7 @@ def record_towers(shape, reference, folder):
     return [{'file': picture.file, 'crop': picture.crop} for picture in pictures], tensors
 
 
-def make_golden(shape, root, folder):
+def make_golden(shape, root, folder, plants_faults):
     path = root / 'checkpoints' / shape.name
     write_checkpoint(shape, path)
     reference, check = Reference(path, 'eager'), Reference(path, 'sdpa')
@@ -75,7 +75,7 @@ def make_golden(shape, root, folder):
     record = {
         'checkpoint': shape.name, 'versions': records.get_versions(), 'has_vision': shape.has_vision,
         'probe_ids': records.choose_probes(n_logits), 'towers': towers, 'cases': cases,
-        'faults': record_faults(reference, list_runs(shape), outcomes, folder)}
+        'faults': record_faults(reference, list_runs(shape), outcomes, folder) if plants_faults else []}
     records.write_records(root / 'records', shape.name, record, {**tensors, **tower_tensors})
     print(f'{shape.name}: {len(cases)} cases, {len(record["faults"])} faults')
 
@@ -106,6 +106,8 @@ def parse_arguments():
     parser.add_argument('--out', type=Path, default=HERE, help='where checkpoints/ and records/ go (%(default)s)')
     parser.add_argument('--set', action='append', default=[], metavar='FIELD=VALUE',
                         help='change a field of the shapes, say seed=7 or "taps=[1, 3, 0]"; see maker/shapes.py')
+    parser.add_argument('--faults', action=argparse.BooleanOptionalAction, default=True,
+                        help='plant the faults too, which takes most of the time')
     parser.add_argument('--list', action='store_true', help='list the shapes')
     return parser.parse_args()
 
@@ -121,8 +123,9 @@ def main():
         print(*shapes, sep='\n')
         return
     for shape in shapes:
-        make_golden(shape, arguments.out, HERE / 'pictures')
-    write_fault_table(arguments.out)
+        make_golden(shape, arguments.out, HERE / 'pictures', arguments.faults)
+    if arguments.faults:
+        write_fault_table(arguments.out)
     if not (arguments.out / 'pictures').exists():
         (arguments.out / 'pictures').symlink_to(HERE / 'pictures')
 

@@ -81,6 +81,7 @@ def make_cases(shape):
         Case('pictures_adjacent_and_apart', 'Look: <|image|><|image|>these two, <|image|>and this',
              pictures=[small, wide, high], with_loss=True, max_tokens=8),
         Case('a_late_picture', 'There is nothing in this picture <|image|>but the light', pictures=[high]),
+        Case('pictures_at_the_end', 'The street, <|image|>and then <|image|><|image|>', pictures=[small, high, wide]),
         Case('a_raw_prompt', '<|begin_of_text|>A cup <|image|>of coffee 2024', kind='raw', pictures=[wide]),
         Case('a_question', "How many people can you see? It's <|eot_id|>", kind='chat', pictures=[whole], max_tokens=32),
         Case('a_stop_id', '<|image|>A cat lies on the sofa', pictures=[small], stops_at=5),

@@ -45,7 +45,9 @@ def describe_case(case, semantics, outcome, images):
         'stop_ids': outcome.stop_ids, 'ids': outcome.ids,
         'answer': {
             'ids': outcome.answer_ids, 'logprobs': [round(p, 7) for p in outcome.answer_logprobs],
-            'gaps': [round(gap, 6) for gap in outcome.gaps], 'text': outcome.answer_text, 'finish': outcome.finish},
+            # The engine's texts are C strings: it leaves NUL out.
+            'gaps': [round(gap, 6) for gap in outcome.gaps], 'text': outcome.answer_text.replace('\0', ''),
+            'finish': outcome.finish},
     }
     if case.with_loss:
         record.update(labels=outcome.labels, loss=round(outcome.loss, 7))

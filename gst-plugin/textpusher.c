@@ -167,7 +167,12 @@ cover (GstMllamaCaptionPusher *self, const GstMllamaCaptionItem *item)
     return;
   }
   self->covered = item->end;
-  if (!self->held)
+  if (self->held)
+    return;
+  /* Muxers go by where a text starts: while it lasts, GAPs tell them that no other one has come. */
+  if (GST_CLOCK_TIME_IS_VALID (self->position) && item->end <= self->position && item->end > item->start)
+    push_gap (self, item->start, item->end - item->start);
+  else
     advance (self, item->end);
 }
 

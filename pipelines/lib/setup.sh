@@ -79,5 +79,5 @@ build_tree() {
     meson setup "$dir" "$@" >"$log" 2>&1 || { tail -n 40 "$log" >&2; return 1; }
   fi
   say "Building $dir"
-  ninja -C "$dir" >"$log" 2>&1 || { grep -E -A 12 'error|FAILED' "$log" | head -n 80 >&2; return 1; }
+  ninja -C "$dir" >"$log" 2>&1 || { grep -E -A 12 '(error|warning):|^FAILED|undefined reference' "$log" | head -n 80 >&2; return 1; }
 }

@@ -33,7 +33,6 @@ struct _GstMllamaCaption {
   GstMllamaCaptionSettings settings;
   GList *text_pads; /* of GstMllamaCaptionPad, owned, by number */
   guint next_pad;
-  guint n_settings; /* property ids up to here are settings */
 
   /* the stream; written by the streaming thread only */
   GstEvent *stream_start, *text_segment; /* what a new text pad starts with; NULL before they came */
@@ -74,7 +73,7 @@ struct _GstMllamaCaption {
 
   /* reports */
   gboolean reporting; /* the reporter is outside the lock with an answer */
-  guint64 n_captions, n_encodes_seen;
+  guint64 n_captions;
   GPtrArray *pending_meta; /* of GstStructure */
   char *last_caption;
   GstMllamaCaptionStats stats;

@@ -55,7 +55,7 @@ struct _GstMllamaCaption {
   gboolean failed; /* an ERROR was posted: video stops */
   MllamaModel *model;
   gboolean model_changed; /* a property that names it was set since it was opened */
-  gboolean load_wanted, loaded, progress_open;
+  gboolean load_begun, loaded, progress_open;
   GError *load_error;
   GCancellable *cancellable, *load_cancellable;
   gint64 idle_since; /* monotonic time since when the model has nothing to do */

@@ -15,15 +15,15 @@ void
 gst_mllama_caption_begin_load (GstMllamaCaption *self)
 {
   g_mutex_lock (&self->lock);
-  const gboolean begin = !self->load_wanted && !self->stopping;
-  self->load_wanted = TRUE;
-  if (begin)
-    self->progress_open = TRUE;
+  const gboolean begin = !self->load_begun && !self->stopping;
+  self->load_begun = TRUE;
   g_mutex_unlock (&self->lock);
   if (!begin)
     return;
+  /* START goes first: only then may the worker finish. */
   post_progress (self, GST_PROGRESS_TYPE_START, "Loading the model");
   g_mutex_lock (&self->lock);
+  self->progress_open = TRUE;
   g_cond_broadcast (&self->changed);
   g_mutex_unlock (&self->lock);
 }

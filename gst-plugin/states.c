@@ -109,7 +109,7 @@ start (GstMllamaCaption *self)
   g_mutex_lock (&self->lock);
   gst_mllama_caption_reset_stream (self);
   self->stopping = self->flushing = self->failed = FALSE;
-  self->load_wanted = self->loaded = self->progress_open = FALSE;
+  self->load_begun = self->loaded = self->progress_open = FALSE;
   self->n_captions = 0;
   self->warned_at = 0;
   self->n_unwarned = 0;

@@ -214,8 +214,9 @@ work_on (GstMllamaCaption *self, GstMllamaCaptionPainter *painter, GstMllamaCapt
   g_clear_pointer (&frame->picture, gst_mllama_caption_picture_free);
   g_mutex_lock (&self->lock);
   note_states (self, frame, waited_ns + (frame->again ? 0 : mllama_states_get_queue_ns (frame->states)));
+  const gboolean stale = frame->stale;
   g_mutex_unlock (&self->lock);
-  for (guint i = 0; i < frame->answers->len; i++)
+  for (guint i = 0; !stale && i < frame->answers->len; i++)
     ask (self, model, frame, g_ptr_array_index (frame->answers, i));
 }
 
@@ -246,7 +247,7 @@ take_frame (GstMllamaCaption *self)
 static gboolean
 needs_model (GstMllamaCaption *self)
 {
-  const gboolean wanted = (self->load_wanted && self->progress_open) || !g_queue_is_empty (&self->waiting);
+  const gboolean wanted = self->progress_open || !g_queue_is_empty (&self->waiting);
 
   return wanted && !self->loaded && !self->load_error;
 }

@@ -43,17 +43,13 @@ if [ -n "$model" ]; then
 elif [ ! -e pipelines/demo-model/config.json ]; then
   model=$(stand_in_model) || die "There is no default model in this checkout; name one with --model (see README.md)."
   options=(--model "$model")
-  say "" "No model was named, and this checkout has no default model yet: a tiny model of RANDOM weights stands in" \
-    "($model). Every step runs, and gives token for token what Hugging Face transformers gives for these weights," \
-    "but the words mean nothing. README.md says how to use a real checkpoint with --model."
+  say "" "No model was named, and this checkout has no default model yet. A tiny model of RANDOM weights stands in:" \
+    "$model. Every step is real, and the tests check its tokens one by one against" \
+    "reference implementations, but the words mean nothing. README.md says how to use a real checkpoint."
 fi
 
 picture=build/quickstart/test-picture.png
-if [ ! -s "$picture" ]; then
-  mkdir -p "${picture%/*}"
-  gst-launch-1.0 -q videotestsrc num-buffers=1 pattern=ball ! video/x-raw,width=640,height=480 ! videoconvert ! \
-    pngenc ! filesink location="$picture"
-fi
+[ -s "$picture" ] || make_test_picture "$picture"
 
 say "" "\$ build/pipelines/mllama-caption ${options[*]} $picture ${files[*]}"
 build/pipelines/mllama-caption "${options[@]}" "$picture" "${files[@]}"

@@ -3,9 +3,11 @@
 
 A fenced block of kind "sh" is run line by line in a folder that looks like a checkout that was built. A comment in front
 of the fence changes that: "parsed only" for pipelines that need a camera, a screen or a network (gst-launch-1.0's parser
-takes them apart and makes every element), "not run" for commands that need what no test has; each gives its reason.
+takes them apart and makes every element), "not run" for commands that need what no test has; each gives its reason. A block behind
+the comment "output of the last command line" ends with a command and what it prints, and has to print it still.
 """
 
+import json
 import re
 import shlex
 import shutil
@@ -14,6 +16,15 @@ from helpers import BUILD, SAMPLES, SOURCE, Case, run, run_good
 
 README = SOURCE / 'README.md'
 BLOCK = re.compile(r'(?:<!-- (parsed only|not run): [^\n]+ -->\n)?```sh\n(.*?)```', re.DOTALL)
+
+
+def read_outputs():
+    """(command, what it prints) of every block of output; the lines before the command come from a script."""
+    blocks = re.findall(r'<!-- output of the last command line -->\n```\n(.*?)```', README.read_text(encoding='utf-8'),
+                        re.DOTALL)
+    for block in blocks:
+        command, _, output = block.rpartition('$ ')[2].partition('\n')
+        yield command, output
 
 
 def read_lines():
@@ -48,6 +59,30 @@ class Readme(Case):
                 continue
             with self.subTest(line=line):
                 run_good('bash', '-c', '\n'.join([*exports, line]), cwd=self.folder, GST_PLUGIN_PATH=None)
+
+    def test_output_is_what_is_printed_there(self):
+        # The test picture of the quickstart, in the place that the command names.
+        picture = self.folder / 'here' / 'build' / 'quickstart' / 'test-picture.png'
+        run_good('bash', '-c', f'. {SOURCE}/pipelines/lib/setup.sh; make_test_picture {picture}')
+        (picture.parents[1] / 'pipelines').symlink_to(BUILD / 'pipelines')
+        (picture.parents[2] / 'tests').symlink_to(SOURCE / 'tests')
+        outputs = list(read_outputs())
+        self.assertGreater(len(outputs), 1)
+        for command, output in outputs:
+            with self.subTest(command=command):
+                printed = run_good('bash', '-c', command, cwd=picture.parents[2]).stdout
+                if '--json' in command:
+                    self.compare_json(json.loads(printed), json.loads(output))
+                else:
+                    self.assertEqual(printed, output)
+
+    def compare_json(self, found, expected):
+        self.assertEqual(list(found), list(expected))
+        self.assertEqual(list(found['timings']), list(expected['timings']))
+        for name in set(found) - {'timings', 'logprobs', 'confidence'}:
+            self.assertEqual(found[name], expected[name])
+        for value, wanted in zip([found['confidence'], *found['logprobs']], [expected['confidence'], *expected['logprobs']]):
+            self.assertAlmostEqual(value, wanted, places=4)
 
     def test_lines_that_need_a_device_are_pipelines_that_parse(self):
         lines = [line for how, line in read_lines() if how == 'parsed only']

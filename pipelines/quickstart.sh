@@ -35,7 +35,7 @@ done
 case $model in ./* | ../*) model=$OLDPWD/$model ;; ?*) [ ! -d "$OLDPWD/$model" ] || model=$OLDPWD/$model ;; esac
 
 install_packages "${build_packages[@]}" "${media_packages[@]}"
-build_tree build -Dtests=disabled || die "The build failed; build.log has everything the tools said."
+build_tree build -Dtests=disabled || die "The build failed; build/build.log has everything the tools said."
 
 options=()
 if [ -n "$model" ]; then

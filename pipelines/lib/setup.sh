@@ -76,14 +76,14 @@ install_packages() {
 }
 
 # build_tree DIRECTORY [MESON OPTION...]: sets the directory up once, then brings it up to date; what the tools say is
-# shown only if they fail, and stays in DIRECTORY.log. CC of the caller is honoured at set-up.
+# shown only if they fail, and stays in DIRECTORY/build.log. CC of the caller is honoured at set-up.
 build_tree() {
-  local dir=$1 log=$1.log
+  local dir=$1 log=$1/build.log
   shift
-  mkdir -p "$(dirname "$dir")"
   if [ ! -f "$dir/build.ninja" ]; then
     say "Configuring $dir"
     rm -rf "$dir"
+    mkdir -p "$dir"
     meson setup "$dir" "$@" >"$log" 2>&1 || { tail -n 40 "$log" >&2; return 1; }
   fi
   say "Building $dir"

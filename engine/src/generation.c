@@ -167,6 +167,18 @@ ends_answer (const MllamaGeneration *generation, guint32 id)
          (!settings->ignore_eos && contains (eos, n_eos, id));
 }
 
+/* The text is a C string: NULs that tokens spell are left out. */
+static void
+drop_nuls (GString *text, gsize from)
+{
+  gsize to = from;
+
+  for (gsize i = from; i < text->len; i++)
+    if (text->str[i] != '\0')
+      text->str[to++] = text->str[i];
+  g_string_truncate (text, to);
+}
+
 static void
 report_token (MllamaGeneration *generation, const MllamaSample *sample, gsize text_from)
 {
@@ -198,6 +210,7 @@ mllama_generation_accept (MllamaGeneration *generation, const MllamaSample *samp
   mllama_token_decoder_push (generation->decoder, sample->id, generation->text);
   if (is_end || generation->logprobs->len >= generation->max_tokens)
     mllama_token_decoder_finish (generation->decoder, generation->text);
+  drop_nuls (generation->text, text_from);
   report_token (generation, sample, text_from);
   if (is_end)
     return MLLAMA_FINISH_STOP;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "test-running-model.h"
+#include "test-util.h"
 
 /* --- answers --- */
 
@@ -193,6 +194,39 @@ stops_at_a_stop_id (void)
   g_assert_cmpstr (stopped->text, ==, text);
 }
 
+/* Text is a C string; what follows a NUL must not be lost. Hot sampling from 256 bytes soon draws it. */
+static void
+leaves_nuls_out_of_the_text (void)
+{
+  char *directory = test_checkpoint_new ();
+  g_autoptr (MllamaModel) model = mllama_model_open (directory, NULL, NULL);
+  MllamaTokenizer *tokenizer = mllama_model_get_tokenizer (model);
+  const guint32 ids[] = {TEST_BOS, 'a'};
+  gboolean has_nul = FALSE;
+
+  g_assert_true (mllama_model_load (model, NULL, NULL));
+  g_autoptr (MllamaPrompt) prompt = mllama_prompt_new_from_ids (model, ids, G_N_ELEMENTS (ids), NULL);
+  for (guint seed = 0; seed < 50 && !has_nul; seed++) {
+    const MllamaGenerationSettings settings = {.max_tokens = 60, .temperature = 20, .seed = seed, .ignore_eos = TRUE};
+    g_autoptr (MllamaGeneration) answer = start (model, prompt, NULL, &settings);
+    const MllamaResult *result = mllama_generation_wait (answer);
+    gsize length;
+    g_autofree char *text = mllama_tokenizer_decode (tokenizer, result->ids, result->n_ids, TRUE, &length);
+    GString *expected = g_string_new (NULL);
+
+    for (gsize i = 0; i < length; i++)
+      if (text[i] != '\0')
+        g_string_append_c (expected, text[i]);
+    has_nul = expected->len < length;
+    g_assert_cmpstr (result->text, ==, expected->str);
+    g_string_free (expected, TRUE);
+  }
+  g_assert_true (has_nul);
+  g_clear_pointer (&prompt, mllama_prompt_unref);
+  g_clear_pointer (&model, mllama_model_unref);
+  test_directory_free (directory);
+}
+
 /* --- scheduling --- */
 
 /* Bits of an answer alone = among n - 1 others, wherever it stands among them; with pictures, without, sampled. */
@@ -318,6 +352,7 @@ main (int argc, char **argv)
                    survives_dropping_the_last_references_in_a_callback);
   g_test_add_func ("/generation/gives_nothing_for_no_tokens", gives_nothing_for_no_tokens);
   g_test_add_func ("/generation/stops_at_a_stop_id", stops_at_a_stop_id);
+  g_test_add_func ("/generation/leaves_nuls_out_of_the_text", leaves_nuls_out_of_the_text);
   g_test_add_func ("/scheduler/does_not_depend_on_companions", does_not_depend_on_companions);
   g_test_add_func ("/scheduler/runs_answers_in_common_steps", runs_answers_in_common_steps);
   g_test_add_func ("/scheduler/encodes_once_for_several_prompts", encodes_once_for_several_prompts);

@@ -52,7 +52,7 @@ typedef struct {
 
 /* Owned by the generation; constant once it is done. */
 typedef struct {
-  const char *text;   /* ids decoded, special tokens skipped; valid UTF-8 */
+  const char *text;   /* ids decoded, special tokens and NULs left out; valid UTF-8 */
   const guint32 *ids; /* new ids only */
   const double *logprobs;
   guint n_ids;

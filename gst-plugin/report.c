@@ -94,10 +94,15 @@ tell_error (GstMllamaCaption *self, const GError *error, gboolean stop)
   }
   g_mutex_lock (&self->lock);
   const gboolean told = self->failed;
-  self->failed = TRUE;
   g_mutex_unlock (&self->lock);
-  if (!told)
-    gst_mllama_caption_model_post_error (GST_ELEMENT (self), error, FALSE);
+  if (told)
+    return;
+  gst_mllama_caption_model_post_error (GST_ELEMENT (self), error, FALSE);
+  /* Only now: the source ends the moment that video stops, with an ERROR that says nothing. */
+  g_mutex_lock (&self->lock);
+  self->failed = TRUE;
+  g_cond_broadcast (&self->changed);
+  g_mutex_unlock (&self->lock);
 }
 
 /* --- noting; the lock is held --- */

@@ -21,6 +21,15 @@ count_progress (Rig *rig, GstProgressType wanted)
   return n;
 }
 
+/* The scripted engine's thread lets go of an answer in a step of its own. */
+static gboolean
+wait_until_no_answer_is_left (void)
+{
+  for (guint i = 0; i < 2000 && fake_get_counts ().n_generations > 0; i++)
+    g_usleep (1000);
+  return fake_get_counts ().n_generations == 0;
+}
+
 static void
 starts_again_any_number_of_times (void)
 {
@@ -32,7 +41,7 @@ starts_again_any_number_of_times (void)
     rig_set_state (rig, i % 3 == 0 ? GST_STATE_PLAYING : GST_STATE_PAUSED);
     rig_listen (rig, i % 7);
     rig_set_state (rig, i % 2 == 0 ? GST_STATE_READY : GST_STATE_NULL);
-    g_assert_cmpuint (fake_get_counts ().n_generations, ==, 0);
+    g_assert_true (wait_until_no_answer_is_left ());
   }
   g_assert_no_error (rig->error);
   rig_free (rig);

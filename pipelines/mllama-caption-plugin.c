@@ -27,12 +27,25 @@ load_plugin (const char *path, GError **error)
   return TRUE;
 }
 
+/* GStreamer 1.22 does not plug this parser by itself, and without it nobody reads which way up a camera was held. */
+static void
+prefer_jpeg_parser (void)
+{
+  GstPluginFeature *parser = gst_registry_lookup_feature (gst_registry_get (), "jpegparse");
+
+  if (!parser)
+    return;
+  gst_plugin_feature_set_rank (parser, GST_RANK_PRIMARY + 1);
+  gst_object_unref (parser);
+}
+
 GstElement *
 caption_plugin_make_element (GError **error)
 {
   g_autofree char *built = find_plugin_in_build_tree ();
   GstElement *element;
 
+  prefer_jpeg_parser ();
   if (built && !load_plugin (built, error))
     return NULL;
   element = gst_element_factory_make (ELEMENT_NAME, NULL);

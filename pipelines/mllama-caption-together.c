@@ -155,9 +155,10 @@ caption_together_run (const CaptionOptions *options, CaptionOutput *output, GErr
   g_autoptr (GPtrArray) states = model ? encode_files (&settings, model, options->files, error) : NULL;
   if (!states)
     return FALSE;
-  char *const defaults[] = {settings.prompt, NULL};
-  for (char *const *prompt = options->prompts ? options->prompts : defaults; *prompt; prompt++)
-    if (!answer_prompt (&settings, options, output, model, states, *prompt, prompt != options->prompts, error))
+  char *defaults[] = {settings.prompt, NULL};
+  char **prompts = options->prompts ? options->prompts : defaults;
+  for (guint i = 0; prompts[i]; i++)
+    if (!answer_prompt (&settings, options, output, model, states, prompts[i], i > 0 && states->len > 0, error))
       return FALSE;
   return TRUE;
 }

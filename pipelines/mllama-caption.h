@@ -46,7 +46,6 @@ typedef struct {
   const guint32 *ids;     /* [n_ids] */
   const double *logprobs; /* [n_ids] or NULL */
   gboolean states_reused;
-  guint64 caption_id, encode_id;
   guint64 queue_ns, encode_ns, prefill_ns, decode_ns, latency_ns;
 } Caption;
 

@@ -51,6 +51,19 @@ class Pictures(Case):
         expected = drop_timings(caption_json(*MODEL, first))
         self.assertEqual(answers[0]['text'], expected[0]['text'])
 
+    def test_turns_a_photo_the_way_the_camera_was_held(self):
+        upright, turned = self.folder / 'upright.png', self.folder / 'turned.jpg'
+        # Grey: the ways from a JPEG's colours to RGB differ by more than this test should forgive.
+        launch('videotestsrc num-buffers=1 ! video/x-raw,width=64,height=48,format=GRAY8 ! jpegenc ! tee name=t '
+               f't. ! queue ! taginject tags="image-orientation=rotate-90" ! jifmux ! filesink location={turned} '
+               f't. ! queue ! jpegdec ! videoflip video-direction=90r ! pngenc ! filesink location={upright}')
+        expected, = caption_json(*MODEL, '--token-ids', upright)
+        for option in ([], ['--together']):
+            answer, = caption_json(*MODEL, '--token-ids', *option, turned)
+            self.assertEqual(answer['token_ids'], expected['token_ids'])
+            for value, wanted in zip(answer['logprobs'], expected['logprobs']):
+                self.assertAlmostEqual(value, wanted, delta=1e-3)
+
     def test_encodes_a_picture_once_for_several_prompts(self):
         answers = caption_json(*MODEL, '--prompt', 'What is it?', '--prompt', 'Is it red?', self.make_picture())
         self.assertEqual([answer['prompt'] for answer in answers], ['What is it?', 'Is it red?'])
@@ -113,6 +126,7 @@ class Together(Case):
         files = self.make_picture('a.png'), self.make_picture('b.png', pattern='snow')
         answer, = caption_json(*MODEL, '--together', '--token-ids', '--prompt', 'What differs?', *files)
         self.assertEqual(answer['file'], [str(path) for path in files])
+        self.assertFalse(answer['states_reused'])
         swapped, = caption_json(*MODEL, '--together', '--token-ids', '--prompt', 'What differs?', *reversed(files))
         self.assertNotEqual(answer['logprobs'], swapped['logprobs'])
 

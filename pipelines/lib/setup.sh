@@ -7,7 +7,7 @@ build_packages=(build-essential meson ninja-build pkg-config libglib2.0-dev libj
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev)
 media_packages=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-libav gstreamer1.0-x)
-test_packages=(clang clang-format libclang-rt-14-dev valgrind git python3 locales forensics-samples-files)
+test_packages=(clang clang-format libclang-rt-14-dev llvm valgrind git python3 locales forensics-samples-files)
 
 # One line on standard error for each argument.
 say() { printf '%s\n' "$@" >&2; }

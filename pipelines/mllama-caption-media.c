@@ -15,8 +15,9 @@ struct _CaptionMedia {
   GstElement *source; /* of the present file; owned by the pipeline */
   const char *file;
   guint n_captions, n_failed;
-  char *missing; /* what GStreamer lacks to decode the file */
-  char *status;  /* what the element is busy with before the first caption */
+  char *missing;   /* what GStreamer lacks to decode the file */
+  char *status;    /* what the element is busy with before the first caption */
+  gint64 drawn_at; /* progress: monotonic time in microseconds */
 
   gint type_known, picture, n_frames; /* atomic: written by streaming threads */
 };
@@ -222,9 +223,12 @@ take_message (CaptionMedia *media, GstMessage *message, GError **error)
 static void
 update_progress (CaptionMedia *media)
 {
-  gint64 position, duration;
+  gint64 position, duration, now = g_get_monotonic_time ();
   double fraction = -1;
 
+  if (now - media->drawn_at < (gint64) GST_TIME_AS_USECONDS (POLL_TIME))
+    return;
+  media->drawn_at = now;
   if (gst_element_query_position (media->pipeline, GST_FORMAT_TIME, &position) &&
       gst_element_query_duration (media->pipeline, GST_FORMAT_TIME, &duration) && duration > 0)
     fraction = (double) position / (double) duration;
@@ -242,8 +246,7 @@ follow_file (CaptionMedia *media, GError **error)
     g_autoptr (GstMessage) message = gst_bus_timed_pop_filtered (media->bus, POLL_TIME, types);
     if (message)
       ended = take_message (media, message, error);
-    else
-      update_progress (media);
+    update_progress (media);
     if (media->cues)
       caption_cues_write (media->cues, media->output, ended);
   }

@@ -2,8 +2,11 @@
 """The program mllama-caption, as people run it."""
 
 import json
+import os
+import pty
 import re
 import shutil
+import subprocess
 import unicodedata
 
 from helpers import PROGRAM, Case, caption_json, find_checkpoint, launch, run, run_good
@@ -17,6 +20,14 @@ FIELDS = {
 
 def drop_timings(answers):
     return [{name: value for name, value in answer.items() if name != 'timings'} for answer in answers]
+
+
+def read_terminal(master):
+    """What a program wrote to its terminal; nothing once it has ended, which Linux calls an error."""
+    try:
+        return os.read(master, 4096)
+    except OSError:
+        return b''
 
 
 def drop_controls(text):
@@ -249,6 +260,18 @@ class Surroundings(Case):
         caption_json(*MODEL, self.make_picture(), GST_PLUGIN_PATH=None, GST_REGISTRY=str(registry), cwd='/')
         self.assertTrue(registry.exists())
         self.assertNotIn(b'mllama', registry.read_bytes())
+
+    def test_shows_progress_on_a_terminal_and_nowhere_else(self):
+        arguments = [str(word) for word in (PROGRAM, *MODEL, '--interval', '0', self.make_video(frames=300))]
+        self.assertEqual(run_good(*arguments).stderr, '')
+        master, terminal = pty.openpty()
+        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=terminal)
+        os.close(terminal)
+        shown = b''.join(iter(lambda: read_terminal(master), b''))
+        os.close(master)
+        self.assertEqual(process.wait(), 0)
+        self.assertRegex(shown, rb'\[1/1\] video\.ogg \[[#.]{30}\] +\d+%')
+        self.assertTrue(shown.endswith(b'\r\x1b[K'))
 
     def test_explains_itself_without_a_model(self):
         text = run_good(PROGRAM, '--help').stdout

@@ -78,7 +78,8 @@ a_capsfilter_gets_a_json_object_a_line (void)
 static void
 check_matroska (guint interval, const char *queue, const char *cue)
 {
-  g_autofree char *path = g_build_filename (g_get_tmp_dir (), "mllama-test-track.mkv", NULL);
+  g_autofree char *path = NULL;
+  g_close (g_file_open_tmp ("mllama-XXXXXX.mkv", &path, NULL), NULL);
   Rig *rig = rig_new ("videotestsrc num-buffers=120 " RED " ! mllamacaption name=c interval=%u000000000 prompt={pts} "
                       "c.src ! %s matroskamux name=m ! filesink location=%s c.text_0 ! %s m.",
                       interval, queue, path, queue);

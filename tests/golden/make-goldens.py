@@ -108,6 +108,8 @@ def parse_arguments():
                         help='change a field of the shapes, say seed=7 or "taps=[1, 3, 0]"; see maker/shapes.py')
     parser.add_argument('--faults', action=argparse.BooleanOptionalAction, default=True,
                         help='plant the faults too, which takes most of the time')
+    parser.add_argument('--records', action=argparse.BooleanOptionalAction, default=True,
+                        help='run transformers on the checkpoints; without it they are only written, say for a benchmark')
     parser.add_argument('--list', action='store_true', help='list the shapes')
     return parser.parse_args()
 
@@ -121,6 +123,10 @@ def main():
     shapes = [change_shape(shape, arguments.set) for shape in [find_shape(name) for name in arguments.names] or SHAPES]
     if arguments.list:
         print(*shapes, sep='\n')
+        return
+    if not arguments.records:
+        for shape in shapes:
+            write_checkpoint(shape, arguments.out / 'checkpoints' / shape.name)
         return
     for shape in shapes:
         make_golden(shape, arguments.out, HERE / 'pictures', arguments.faults)

@@ -7,39 +7,11 @@
 
 #include "safetensors.h"
 #include "tensor-names.h"
+#include "test-source.h"
 #include "test-util.h"
 
 #define SINGLE "model.safetensors"
 #define INDEX  "model.safetensors.index.json"
-
-static MllamaSource *
-open_well (const char *directory)
-{
-  GError *error = NULL;
-  MllamaSource *source = mllama_safetensors_open (directory, &error);
-
-  g_assert_no_error (error);
-  return source;
-}
-
-static void
-assert_refused (const char *directory, MllamaError code, const char *words)
-{
-  GError *error = NULL;
-
-  g_assert_null (mllama_safetensors_open (directory, &error));
-  test_assert_error (error, code, words);
-}
-
-static const MllamaTensorInfo *
-find_well (MllamaSource *source, const char *name)
-{
-  const MllamaTensorInfo *tensor = mllama_source_find (source, name);
-
-  g_assert_nonnull (tensor);
-  g_assert_cmpstr (tensor->name, ==, name);
-  return tensor;
-}
 
 /* Two tensors of different dtype and shape. */
 static TestTensors *

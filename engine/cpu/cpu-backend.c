@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "rope.h"
+
 /* Every operation is done when it returns. */
 static gboolean
 wait_for_nothing (MllamaBackend *be, GError **error)
@@ -10,20 +12,16 @@ wait_for_nothing (MllamaBackend *be, GError **error)
   return TRUE;
 }
 
+/* A pass is where the caller says it is: operations read it there. */
 static gboolean
-sample (MllamaBackend *be, const MllamaTensor *logits, guint n_rows, const MllamaSampling *sampling,
-        MllamaSample *samples, GError **error)
+begin_pass (MllamaBackend *be, const MllamaPass *pass)
 {
-  MllamaCpuBackend *cpu = mllama_cpu_backend (be);
-
-  if (!cpu->sampler || cpu->sampler_width != logits->width) {
-    mllama_sampler_free (cpu->sampler);
-    cpu->sampler = mllama_sampler_new (logits->width);
-    cpu->sampler_width = logits->width;
-  }
-  for (guint i = 0; i < n_rows; i++)
-    samples[i] = mllama_sampler_draw (cpu->sampler, mllama_cpu_tensor_row (logits, i), &sampling[i]);
   return TRUE;
+}
+
+static void
+end_pass (MllamaBackend *be)
+{
 }
 
 static void
@@ -37,7 +35,7 @@ free_backend (MllamaBackend *be)
     free (cpu->scratch[i]);
   g_free (cpu->scratch);
   mllama_cpu_workers_free (cpu->workers);
-  mllama_sampler_free (cpu->sampler);
+  mllama_cpu_drawing_clear (&cpu->drawing);
   g_free (cpu->inv_freq);
   free (cpu->inputs);
   free (cpu->outputs);
@@ -46,6 +44,7 @@ free_backend (MllamaBackend *be)
 
 static const MllamaBackendOps table = {
     .name = "cpu",
+    .max_frames = 1,
     .free = free_backend,
     .wait = wait_for_nothing,
     .tensor_new = mllama_cpu_tensor_new,
@@ -56,6 +55,7 @@ static const MllamaBackendOps table = {
     .weight_free = mllama_cpu_weight_free,
     .weight_get_bytes = mllama_cpu_weight_get_bytes,
     .get_free_bytes = mllama_cpu_get_free_bytes,
+    .get_total_bytes = mllama_cpu_get_total_bytes,
     .frame_new = mllama_cpu_frame_new,
     .frame_new_from_pixels = mllama_cpu_frame_new_from_pixels,
     .frame_free = mllama_cpu_frame_free,
@@ -63,6 +63,7 @@ static const MllamaBackendOps table = {
     .slab_free = mllama_cpu_slab_free,
     .slab_get_bytes = mllama_cpu_slab_get_bytes,
     .kv_new = mllama_cpu_kv_new,
+    .kv_commit = mllama_cpu_kv_commit,
     .kv_free = mllama_cpu_kv_free,
     .kv_get_page_bytes = mllama_cpu_kv_get_page_bytes,
     .embed_patches = mllama_cpu_embed_patches,
@@ -73,15 +74,19 @@ static const MllamaBackendOps table = {
     .copy_columns = mllama_cpu_copy_columns,
     .linear = mllama_cpu_linear,
     .cross_keys_values = mllama_cpu_cross_keys_values,
+    .pass_begin = begin_pass,
+    .pass_end = end_pass,
     .embed_tokens = mllama_cpu_embed_tokens,
     .norm_qkv_rope = mllama_cpu_norm_qkv_rope,
     .self_attention = mllama_cpu_self_attention,
     .norm_q_heads = mllama_cpu_norm_q_heads,
     .cross_attention = mllama_cpu_cross_attention,
     .norm_swiglu = mllama_cpu_norm_swiglu,
-    .norm_rows = mllama_cpu_norm_rows,
+    .linear_residual_tokens = mllama_cpu_linear_residual_tokens,
+    .norm_outputs = mllama_cpu_norm_outputs,
     .logits = mllama_cpu_logits,
-    .sample = sample,
+    .draw = mllama_cpu_draw,
+    .samples_read = mllama_cpu_samples_read,
 };
 
 /* What one thread needs beside tensors: for the tower's attention, the decoder's, or one row of either. */
@@ -135,7 +140,7 @@ mllama_cpu_backend_new (const MllamaConfig *config, const MllamaBackendSettings 
   be->vector = mllama_vector_ops_list ()[0];
   be->workers = mllama_cpu_workers_new (0);
   be->inv_freq = g_new (float, config->text.head_width / 2);
-  mllama_cpu_rope_get_frequencies (&config->text.rope, config->text.head_width, be->inv_freq);
+  mllama_rope_get_frequencies (&config->text.rope, config->text.head_width, be->inv_freq);
   if (!create_scratch (be, error)) {
     free_backend (&be->base);
     return NULL;

@@ -99,11 +99,20 @@ mllama_cpu_layer_norm_linear (MllamaBackend *be, MllamaTensor *y, const MllamaTe
 
 void
 mllama_cpu_linear_residual (MllamaBackend *be, MllamaTensor *x, const MllamaTensor *a, guint n_rows,
-                            const MllamaWeight *w, const MllamaWeight *bias, float gate, const guint8 *select,
-                            MllamaPhase phase)
+                            const MllamaWeight *w, const MllamaWeight *bias, float gate)
 {
   Linear linear = {mllama_cpu_backend (be), x, a, NULL, NULL, 0, bias, gate};
-  MllamaCpuProduct product = {w, n_rows, select, prepare_copy, finish_residual};
+  MllamaCpuProduct product = {w, n_rows, NULL, prepare_copy, finish_residual};
+
+  mllama_cpu_multiply (linear.be, &product, &linear);
+}
+
+void
+mllama_cpu_linear_residual_tokens (MllamaBackend *be, MllamaTensor *x, const MllamaTensor *a, const MllamaWeight *w,
+                                   float gate, gboolean sighted_only, const MllamaPass *pass)
+{
+  Linear linear = {mllama_cpu_backend (be), x, a, NULL, NULL, 0, NULL, gate};
+  MllamaCpuProduct product = {w, pass->n_tokens, sighted_only ? pass->sees_image : NULL, prepare_copy, finish_residual};
 
   mllama_cpu_multiply (linear.be, &product, &linear);
 }
@@ -129,11 +138,11 @@ mllama_cpu_norm_swiglu (MllamaBackend *be, MllamaTensor *h, const MllamaTensor *
 }
 
 void
-mllama_cpu_logits (MllamaBackend *be, MllamaTensor *logits, const MllamaTensor *hidden, guint n_rows,
-                   const MllamaWeight *w, MllamaPhase phase)
+mllama_cpu_logits (MllamaBackend *be, MllamaTensor *logits, const MllamaTensor *y, const MllamaWeight *w,
+                   const MllamaPass *pass)
 {
-  Linear linear = {mllama_cpu_backend (be), logits, hidden, NULL, NULL, 0, NULL, 1};
-  MllamaCpuProduct product = {w, n_rows, NULL, prepare_copy, finish_copy};
+  Linear linear = {mllama_cpu_backend (be), logits, y, NULL, NULL, 0, NULL, 1};
+  MllamaCpuProduct product = {w, pass->n_outputs, NULL, prepare_copy, finish_copy};
 
   mllama_cpu_multiply (linear.be, &product, &linear);
 }
@@ -147,9 +156,17 @@ mllama_cpu_copy_columns (MllamaBackend *be, MllamaTensor *y, guint y_first, guin
             x->width * sizeof (float));
 }
 
+static guint32
+get_id (MllamaBackend *be, const MllamaPass *pass, guint token)
+{
+  guint32 id = pass->ids[token];
+
+  return id == MLLAMA_ID_DRAWN ? mllama_cpu_backend (be)->drawing.drawn[pass->row_table[pass->rows[token]].slot] : id;
+}
+
 void
 mllama_cpu_embed_tokens (MllamaBackend *be, MllamaTensor *x, const MllamaWeight *table, const MllamaPass *pass)
 {
   for (guint t = 0; t < pass->n_tokens; t++)
-    memcpy (mllama_cpu_tensor_row (x, t), table->data + pass->ids[t] * table->ld, x->width * sizeof (float));
+    memcpy (mllama_cpu_tensor_row (x, t), table->data + get_id (be, pass, t) * table->ld, x->width * sizeof (float));
 }

@@ -6,15 +6,27 @@
 #include <sys/mman.h>
 
 /* Without a number from the system nothing is refused before the system itself refuses it. */
-gsize
-mllama_cpu_get_free_bytes (MllamaBackend *be)
+static gsize
+read_meminfo (const char *name)
 {
   g_autofree char *text = NULL;
   const char *field;
 
-  if (!g_file_get_contents ("/proc/meminfo", &text, NULL, NULL) || !(field = strstr (text, "MemAvailable:")))
+  if (!g_file_get_contents ("/proc/meminfo", &text, NULL, NULL) || !(field = strstr (text, name)))
     return G_MAXSIZE;
-  return g_ascii_strtoull (field + strlen ("MemAvailable:"), NULL, 10) * 1024;
+  return g_ascii_strtoull (field + strlen (name), NULL, 10) * 1024;
+}
+
+gsize
+mllama_cpu_get_free_bytes (MllamaBackend *be)
+{
+  return read_meminfo ("MemAvailable:");
+}
+
+gsize
+mllama_cpu_get_total_bytes (MllamaBackend *be)
+{
+  return read_meminfo ("MemTotal:");
 }
 
 gsize
@@ -57,7 +69,7 @@ mllama_cpu_alloc (gsize n_rows, gsize ld, const char *what, GError **error)
 }
 
 MllamaTensor *
-mllama_cpu_tensor_new (MllamaBackend *be, gsize n_rows, gsize width, GError **error)
+mllama_cpu_tensor_new (MllamaBackend *be, MllamaTensorUse use, gsize n_rows, gsize width, GError **error)
 {
   gsize ld = mllama_cpu_round_up (width);
   float *data = mllama_cpu_alloc (n_rows, ld, "a tensor", error);
@@ -228,6 +240,12 @@ mllama_cpu_kv_new (MllamaBackend *be, guint n_layers, guint n_pages, GError **er
   *kv =
       (MllamaKv){n_pages, config->n_kv_heads, config->head_width, MAX (n_bytes, 1), page_bytes / sizeof (float), data};
   return kv;
+}
+
+gboolean
+mllama_cpu_kv_commit (MllamaBackend *be, MllamaKv *kv, guint n_pages, GError **error)
+{
+  return TRUE;
 }
 
 void

@@ -74,10 +74,10 @@ mllama_cpu_norm_add_tiles (MllamaBackend *be, MllamaTensor *y, const MllamaTenso
 }
 
 void
-mllama_cpu_norm_rows (MllamaBackend *be, MllamaTensor *y, const MllamaTensor *x, const guint32 *tokens, guint n_tokens,
-                      const MllamaWeight *norm, float eps)
+mllama_cpu_norm_outputs (MllamaBackend *be, MllamaTensor *y, const MllamaTensor *x, const MllamaWeight *norm, float eps,
+                         const MllamaPass *pass)
 {
-  for (guint i = 0; i < n_tokens; i++)
-    mllama_cpu_rms_norm_row (mllama_cpu_tensor_row (y, i), mllama_cpu_tensor_row (x, tokens[i]), norm->data, x->width,
-                             eps);
+  for (guint i = 0; i < pass->n_outputs; i++)
+    mllama_cpu_rms_norm_row (mllama_cpu_tensor_row (y, i), mllama_cpu_tensor_row (x, pass->outputs[i]), norm->data,
+                             x->width, eps);
 }

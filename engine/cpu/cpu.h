@@ -3,7 +3,7 @@
  *
  * Batch invariance. Products of weights go through sgemv, row by row, so that a row always meets the same call;
  * attention works on blocks of keys that are counted from the row's own first key, and that of the tower on blocks of
- * queries that are counted from the first row of their sequence. Prefill and decode give the same bits.
+ * queries that are counted from the first row of their sequence. Passes of few and of many tokens give the same bits.
  *
  * Rows of tensors and weights start at multiples of MLLAMA_CPU_ALIGNMENT bytes: a BLAS may treat the first numbers of
  * an unaligned row in another order, and then equal rows would give unequal sums.
@@ -54,6 +54,17 @@ struct _MllamaKv {
   float *data; /* [n_pages][n_layers][2: K, V][K][MLLAMA_KV_PAGE][C]; memory comes with the first write */
 };
 
+/* What is drawn, and what is kept of each slot from draw to draw. */
+typedef struct {
+  gsize n_logits; /* of the logits last seen; sampler and history are for it, NULL until the first draw */
+  MllamaSampler *sampler;
+  guint32 *history; /* [MLLAMA_MAX_ROWS][words of a history] */
+  guint32 drawn[MLLAMA_MAX_ROWS];
+  gboolean is_done[MLLAMA_MAX_ROWS];
+  MllamaSample samples[MLLAMA_MAX_ROWS]; /* of the last pass, until they are read */
+  guint n_samples;
+} MllamaCpuDrawing;
+
 typedef struct {
   MllamaBackend base;
   const MllamaVectorOps *vector;
@@ -62,8 +73,7 @@ typedef struct {
   float **scratch;         /* [workers][what the largest user needs] */
   float *inputs, *outputs; /* rows of a product, before and after */
   gsize n_inputs, n_outputs;
-  MllamaSampler *sampler; /* of sampler_width logits; NULL until the first sample */
-  gsize sampler_width;
+  MllamaCpuDrawing drawing;
 } MllamaCpuBackend;
 
 typedef enum {
@@ -108,8 +118,9 @@ float *mllama_cpu_alloc (gsize n_rows, gsize ld, const char *what, GError **erro
 
 /* Memory the system can give without swapping, in bytes; G_MAXSIZE if it does not say. */
 gsize mllama_cpu_get_free_bytes (MllamaBackend *be);
+gsize mllama_cpu_get_total_bytes (MllamaBackend *be);
 
-MllamaTensor *mllama_cpu_tensor_new (MllamaBackend *be, gsize n_rows, gsize width, GError **error);
+MllamaTensor *mllama_cpu_tensor_new (MllamaBackend *be, MllamaTensorUse use, gsize n_rows, gsize width, GError **error);
 void mllama_cpu_tensor_free (MllamaBackend *be, MllamaTensor *tensor);
 gboolean mllama_cpu_tensor_read (MllamaBackend *be, const MllamaTensor *tensor, gsize first_row, gsize n_rows,
                                  float *dest, GError **error);
@@ -123,6 +134,7 @@ MllamaSlab *mllama_cpu_slab_new (MllamaBackend *be, guint n_layers, guint n_keys
 void mllama_cpu_slab_free (MllamaBackend *be, MllamaSlab *slab);
 gsize mllama_cpu_slab_get_bytes (MllamaBackend *be, guint n_layers, guint n_keys);
 MllamaKv *mllama_cpu_kv_new (MllamaBackend *be, guint n_layers, guint n_pages, GError **error);
+gboolean mllama_cpu_kv_commit (MllamaBackend *be, MllamaKv *kv, guint n_pages, GError **error);
 void mllama_cpu_kv_free (MllamaBackend *be, MllamaKv *kv);
 gsize mllama_cpu_kv_get_page_bytes (MllamaBackend *be, guint n_layers);
 
@@ -165,10 +177,11 @@ gboolean mllama_cpu_check_blas (GError **error);
 void mllama_cpu_layer_norm_row (float *y, const float *x, const float *w, const float *b, gsize n, double eps);
 void mllama_cpu_rms_norm_row (float *y, const float *x, const float *w, gsize n, double eps);
 
-/* --- rope: cpu-rope.c --- */
+/* --- drawing: cpu-draw.c --- */
 
-/* mllama_cpu_rope_get_frequencies: inv_freq [C / 2] in float32, step by step as transformers computes it (spec 5.3). */
-void mllama_cpu_rope_get_frequencies (const MllamaRopeConfig *rope, guint head_width, float *inv_freq);
+void mllama_cpu_drawing_clear (MllamaCpuDrawing *drawing);
+
+/* --- rope: cpu-rope.c --- */
 
 /* cosines and sines [C / 2] of one position; and the rotation of one head, pairs (i, i + C / 2). */
 void mllama_cpu_rope_get_angles (const float *inv_freq, guint head_width, guint32 position, float *cosines,
@@ -189,8 +202,7 @@ void mllama_cpu_layer_norm_linear (MllamaBackend *be, MllamaTensor *y, const Mll
 void mllama_cpu_tower_attention (MllamaBackend *be, MllamaTensor *a, const MllamaTensor *qkv, guint n_heads,
                                  const MllamaTowerLayout *layout);
 void mllama_cpu_linear_residual (MllamaBackend *be, MllamaTensor *x, const MllamaTensor *a, guint n_rows,
-                                 const MllamaWeight *w, const MllamaWeight *bias, float gate, const guint8 *select,
-                                 MllamaPhase phase);
+                                 const MllamaWeight *w, const MllamaWeight *bias, float gate);
 void mllama_cpu_norm_add_tiles (MllamaBackend *be, MllamaTensor *y, const MllamaTensor *x, const MllamaWeight *weight,
                                 const MllamaWeight *bias, float eps, const MllamaWeight *table, float gate,
                                 const MllamaTowerSpan *spans, guint n_spans);
@@ -211,9 +223,14 @@ void mllama_cpu_cross_attention (MllamaBackend *be, MllamaTensor *a, const Mllam
                                  const MllamaPass *pass);
 void mllama_cpu_norm_swiglu (MllamaBackend *be, MllamaTensor *h, const MllamaTensor *x, const MllamaWeight *norm,
                              float eps, const MllamaWeight *w, const MllamaPass *pass);
-void mllama_cpu_norm_rows (MllamaBackend *be, MllamaTensor *y, const MllamaTensor *x, const guint32 *tokens,
-                           guint n_tokens, const MllamaWeight *norm, float eps);
-void mllama_cpu_logits (MllamaBackend *be, MllamaTensor *logits, const MllamaTensor *hidden, guint n_rows,
-                        const MllamaWeight *w, MllamaPhase phase);
+void mllama_cpu_linear_residual_tokens (MllamaBackend *be, MllamaTensor *x, const MllamaTensor *a,
+                                        const MllamaWeight *w, float gate, gboolean sighted_only,
+                                        const MllamaPass *pass);
+void mllama_cpu_norm_outputs (MllamaBackend *be, MllamaTensor *y, const MllamaTensor *x, const MllamaWeight *norm,
+                              float eps, const MllamaPass *pass);
+void mllama_cpu_logits (MllamaBackend *be, MllamaTensor *logits, const MllamaTensor *y, const MllamaWeight *w,
+                        const MllamaPass *pass);
+void mllama_cpu_draw (MllamaBackend *be, const MllamaTensor *logits, const MllamaPass *pass);
+gboolean mllama_cpu_samples_read (MllamaBackend *be, MllamaSample *samples, GError **error);
 
 G_END_DECLS

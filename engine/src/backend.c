@@ -24,12 +24,13 @@ find_module_path (void)
   return g_build_filename (folder, CUDA_MODULE, NULL);
 }
 
-static MllamaBackend *
-create_cuda_backend (const MllamaConfig *config, const MllamaBackendSettings *settings, GError **error)
+/* Finds the symbol in the module, which then stays: CUDA's libraries do not like to be unloaded. */
+static gpointer
+find_symbol (const char *name, GError **error)
 {
   g_autofree char *path = find_module_path ();
   GModule *module = g_module_open (path, G_MODULE_BIND_LOCAL);
-  MllamaBackendNewFunc backend_new;
+  gpointer symbol = NULL;
 
   if (!module) {
     g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_NOT_FOUND,
@@ -39,15 +40,23 @@ create_cuda_backend (const MllamaConfig *config, const MllamaBackendSettings *se
                  g_module_error ());
     return NULL;
   }
-  if (!g_module_symbol (module, MLLAMA_CUDA_BACKEND_SYMBOL, (gpointer *) &backend_new)) {
+  if (!g_module_symbol (module, name, &symbol) || !symbol) {
     g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_NOT_FOUND,
-                 "%s has no symbol " MLLAMA_CUDA_BACKEND_SYMBOL "; it belongs to another version of this library",
-                 path);
+                 "%s has no symbol %s; it belongs to another version of this library, install that of this one", path,
+                 name);
     g_module_close (module);
     return NULL;
   }
   g_module_make_resident (module);
-  return backend_new (config, settings, error);
+  return symbol;
+}
+
+static MllamaBackend *
+create_cuda_backend (const MllamaConfig *config, const MllamaBackendSettings *settings, GError **error)
+{
+  MllamaBackendNewFunc backend_new = (MllamaBackendNewFunc) find_symbol (MLLAMA_CUDA_BACKEND_SYMBOL, error);
+
+  return backend_new ? backend_new (config, settings, error) : NULL;
 }
 
 MllamaBackend *
@@ -62,7 +71,7 @@ mllama_backend_new (MllamaDevice device, const MllamaConfig *config, const Mllam
 gboolean
 mllama_backend_has_cuda (void)
 {
-  g_autofree char *path = find_module_path ();
+  MllamaCountDevicesFunc count_devices = (MllamaCountDevicesFunc) find_symbol (MLLAMA_CUDA_COUNT_SYMBOL, NULL);
 
-  return g_file_test (path, G_FILE_TEST_EXISTS);
+  return count_devices && count_devices () > 0;
 }

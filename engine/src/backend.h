@@ -5,8 +5,9 @@
  * A backend fills the table. Each operation is as coarse as a good kernel, and each has a contract here.
  *
  * Rules of every contract:
- *   - Work is queued in order; operations that return nothing may run later. sample, tensor_read and wait report what
- *     went wrong by then. Arguments are read before an operation returns, tensors when it runs.
+ *   - Work is queued in order; operations that return nothing may run later. samples_read, tensor_read and wait report
+ *     what went wrong by then. Arguments are read before an operation returns, tensors when it runs.
+ *   - All calls come from the model's thread, but slab_free and get_free_bytes, which any thread may make.
  *   - Batch invariance: the bits of a row of an output depend only on that row's own inputs (for tower operations:
  *     on its own sequence); not on the other rows, their number, or the row's place among them.
  *   - Weights are opaque to src/. Activations are "act": f32 on the CPU, bf16 on CUDA; sums are f32 or wider.
@@ -44,6 +45,11 @@ typedef struct {
   guint n_parts;
   guint n_taps;
 } MllamaWeightSpec;
+
+typedef enum {
+  MLLAMA_TENSOR_ACT,  /* activations: rounded to the backend's number format */
+  MLLAMA_TENSOR_FULL, /* f32 whatever the backend computes in: logits */
+} MllamaTensorUse;
 
 /* --- the tower --- */
 
@@ -98,33 +104,23 @@ typedef struct {
   float bias; /* added to the logits of these keys */
 } MllamaKeySpan;
 
+/* Rows of one decode step. */
+#define MLLAMA_MAX_ROWS 64
+
 typedef struct {
+  guint slot;           /* < MLLAMA_MAX_ROWS: the answer's own from its first pass to its last */
   const guint32 *pages; /* position / MLLAMA_KV_PAGE -> page of the MllamaKv */
 } MllamaRow;
 
-/* Prefill: tokens of prompts; decode: tokens of answers. A backend may multiply them in different ways, each of
- * them batch invariant by itself. */
+/* Few: at most MLLAMA_MAX_ROWS tokens, of answers and of prompts that are no longer; many: any number, of longer
+ * prompts. A backend may multiply them in different ways, each of them batch invariant by itself; all tokens of one
+ * prompt come in passes of one kind, so that the bits of an answer don't depend on how its prompt was cut. */
 typedef enum {
-  MLLAMA_PHASE_PREFILL,
-  MLLAMA_PHASE_DECODE,
-} MllamaPhase;
+  MLLAMA_PASS_FEW,
+  MLLAMA_PASS_MANY,
+} MllamaPassKind;
 
-/* The unit of work: T tokens, flat. Tokens of one row are adjacent, positions ascending; keys and values of earlier
- * positions are in the row's pages already. */
-typedef struct {
-  MllamaPhase phase;
-  guint n_tokens;            /* T */
-  const guint32 *ids;        /* [T] */
-  const guint32 *positions;  /* [T] */
-  const guint32 *rows;       /* [T] index into row_table */
-  const guint32 *first_span; /* [T] index into spans: what the token's cross-attention sees */
-  const guint32 *n_spans;    /* [T] 0: nothing, and its cross-attention is zero */
-  const guint8 *sees_image;  /* [T] 0: the feed-forward branch of cross layers is left out */
-  const MllamaRow *row_table;
-  const MllamaKeySpan *spans;
-  MllamaKv *kv;
-} MllamaPass;
-
+/* How an id is drawn (sampling.h has the rules), and for whom. */
 typedef struct {
   double temperature; /* 0: greedy */
   guint top_k;        /* 0: off */
@@ -132,37 +128,72 @@ typedef struct {
   guint64 seed;
   double repetition_penalty; /* 1: off */
   guint64 position;          /* of the token to be drawn: counter of the noise */
-  const guint32 *history;    /* ids of prompt and answer, for the penalty; [n_history] */
-  gsize n_history;
+  guint slot;                /* the row's */
+  const guint32 *prompt;     /* [n_prompt] at the row's first draw, else NULL. Starts the slot's history, which then */
+  gsize n_prompt;            /* takes in every id drawn; the penalty looks at it */
+  const guint32 *stop_ids;   /* [n_stop_ids] after one of them the slot is done: later draws for it give nothing, and */
+  guint n_stop_ids;          /* tokens of it need not be computed, until another first draw */
 } MllamaSampling;
 
 typedef struct {
   guint32 id;
-  double logprob;  /* log-softmax of the raw logits at id */
-  gboolean finite; /* FALSE: the row holds NaN or an infinity; id and logprob mean nothing */
+  double logprob;   /* log-softmax of the raw logits at id */
+  gboolean finite;  /* FALSE: the row holds NaN or an infinity; id and logprob mean nothing */
+  gboolean is_done; /* the slot was done before: nothing was drawn */
 } MllamaSample;
+
+/* Stands for the id that was drawn last for the row's slot. */
+#define MLLAMA_ID_DRAWN G_MAXUINT32
+
+/* The unit of work: T tokens, flat. Tokens of one row are adjacent, positions ascending; keys and values of earlier
+ * positions are in the row's pages already. */
+typedef struct {
+  MllamaPassKind kind;
+  guint n_tokens;            /* T */
+  const guint32 *ids;        /* [T] may be MLLAMA_ID_DRAWN */
+  const guint32 *positions;  /* [T] */
+  const guint32 *rows;       /* [T] index into row_table */
+  const guint32 *first_span; /* [T] index into spans: what the token's cross-attention sees */
+  const guint32 *n_spans;    /* [T] 0: nothing, and its cross-attention is zero */
+  const guint8 *sees_image;  /* [T] 0: the feed-forward branch of cross layers is left out */
+  guint n_rows, n_spans_total;
+  const MllamaRow *row_table;     /* [n_rows] */
+  const MllamaKeySpan *spans;     /* [n_spans_total] */
+  guint n_outputs;                /* <= MLLAMA_MAX_ROWS */
+  const guint32 *outputs;         /* [n_outputs] tokens whose hidden states and logits are wanted */
+  const MllamaSampling *sampling; /* [n_outputs] one id is drawn from each; NULL: none is */
+  gboolean may_record;            /* the operations that follow are the same for every pass with this flag */
+  MllamaKv *kv;
+} MllamaPass;
 
 /* --- the table --- */
 
 typedef struct {
   const char *name;
+  guint n_ahead;    /* passes that may be queued before the draws of the oldest are read: 0 if passes run at once */
+  guint max_frames; /* pictures that are better encoded together than one after the other */
+  /* Sizes of passes whose first run is slow, so that it should come before the first answer. */
+  const guint *slow_starts;
+  guint n_slow_starts;
 
   void (*free) (MllamaBackend *be);
   /* wait: until all queued work is done. */
   gboolean (*wait) (MllamaBackend *be, GError **error);
 
   /* Memory. OUT_OF_MEMORY names needed and available. */
-  MllamaTensor *(*tensor_new) (MllamaBackend *be, gsize n_rows, gsize width, GError **error);
+  MllamaTensor *(*tensor_new) (MllamaBackend *be, MllamaTensorUse use, gsize n_rows, gsize width, GError **error);
   void (*tensor_free) (MllamaBackend *be, MllamaTensor *tensor);
   gboolean (*tensor_read) (MllamaBackend *be, const MllamaTensor *tensor, gsize first_row, gsize n_rows, float *dest,
                            GError **error);
   gboolean (*tensor_write) (MllamaBackend *be, MllamaTensor *tensor, gsize first_row, gsize n_rows, const float *src,
                             GError **error);
 
+  /* weight_new: the values may arrive later: wait says whether they did. The source must stay until then. */
   MllamaWeight *(*weight_new) (MllamaBackend *be, const MllamaWeightSpec *spec, GError **error);
   void (*weight_free) (MllamaBackend *be, MllamaWeight *weight);
   gsize (*weight_get_bytes) (MllamaBackend *be, const MllamaWeightSpec *spec); /* memory weight_new would take */
   gsize (*get_free_bytes) (MllamaBackend *be);                                 /* G_MAXSIZE: unknown */
+  gsize (*get_total_bytes) (MllamaBackend *be);                                /* of the device; G_MAXSIZE: unknown */
 
   /* frame_new: converts, resizes, tiles, normalises; frame_new_from_pixels takes what an image processor made. */
   MllamaFrame *(*frame_new) (MllamaBackend *be, const MllamaImage *image, const MllamaImageOptions *options,
@@ -175,8 +206,10 @@ typedef struct {
   void (*slab_free) (MllamaBackend *be, MllamaSlab *slab);
   gsize (*slab_get_bytes) (MllamaBackend *be, guint n_layers, guint n_keys);
 
-  /* n_pages pages of MLLAMA_KV_PAGE tokens in n_layers self layers, K and V. */
+  /* n_pages pages of MLLAMA_KV_PAGE tokens in n_layers self layers, K and V. kv_commit gives the first n_pages of them
+   * memory, if they have none yet; pages are used only after that. */
   MllamaKv *(*kv_new) (MllamaBackend *be, guint n_layers, guint n_pages, GError **error);
+  gboolean (*kv_commit) (MllamaBackend *be, MllamaKv *kv, guint n_pages, GError **error);
   void (*kv_free) (MllamaBackend *be, MllamaKv *kv);
   gsize (*kv_get_page_bytes) (MllamaBackend *be, guint n_layers);
 
@@ -212,16 +245,14 @@ typedef struct {
   void (*tower_attention) (MllamaBackend *be, MllamaTensor *a, const MllamaTensor *qkv, guint n_heads,
                            const MllamaTowerLayout *layout);
 
-  /* linear_residual: x[r] += gate * (a[r] * W^T + bias) for rows whose select is not 0.
+  /* linear_residual: x[r] += gate * (a[r] * W^T + bias).
    *
    *   x      in/out act [n_rows][out of W]
    *   bias   in     may be NULL
    *   gate   in     f32, constant of the weights; 1 for an ungated residual
-   *   select in     [n_rows] or NULL (all); other rows keep their bits, whatever a holds there
-   *   source        spec 4.2, 5.3, 5.4 */
+   *   source        spec 4.2 */
   void (*linear_residual) (MllamaBackend *be, MllamaTensor *x, const MllamaTensor *a, guint n_rows,
-                           const MllamaWeight *w, const MllamaWeight *bias, float gate, const guint8 *select,
-                           MllamaPhase phase);
+                           const MllamaWeight *w, const MllamaWeight *bias, float gate);
 
   /* norm_add_tiles: y[row] = LN (x[source row]; weight, bias, eps) + gate * E[id][slot] for the rows of each span.
    *   y out act [V'][D]; not x. source: spec 4.1 steps 9 and 10 */
@@ -244,6 +275,15 @@ typedef struct {
    *   source    spec 5.4 */
   void (*cross_keys_values) (MllamaBackend *be, MllamaSlab *slab, guint layer, const MllamaTensor *y, guint y_first,
                              const MllamaWeight *w, const MllamaWeight *k_norm, float eps);
+
+  /* pass_begin: takes the pass to the device; the operations up to pass_end read it there.
+   *
+   *   returns   TRUE: the operations of the pass have to follow. FALSE: the backend has recorded the operations that
+   *             followed for an earlier pass of this kind and size, and runs those: the caller leaves them out.
+   *   limits    with may_record, what follows depends only on the kind and on whether any token sees keys; tensors and
+   *             weights are the same every time */
+  gboolean (*pass_begin) (MllamaBackend *be, const MllamaPass *pass);
+  void (*pass_end) (MllamaBackend *be);
 
   /* embed_tokens: x[t] = E[ids[t]]. */
   void (*embed_tokens) (MllamaBackend *be, MllamaTensor *x, const MllamaWeight *table, const MllamaPass *pass);
@@ -278,17 +318,28 @@ typedef struct {
   void (*norm_swiglu) (MllamaBackend *be, MllamaTensor *h, const MllamaTensor *x, const MllamaWeight *norm, float eps,
                        const MllamaWeight *w, const MllamaPass *pass);
 
-  /* norm_rows: y[i] = RMSNorm (x[tokens[i]]; norm, eps): the last hidden state. */
-  void (*norm_rows) (MllamaBackend *be, MllamaTensor *y, const MllamaTensor *x, const guint32 *tokens, guint n_tokens,
-                     const MllamaWeight *norm, float eps);
+  /* linear_residual_tokens: x[t] += gate * (a[t] * W^T).
+   *
+   *   x    in/out act [T][out of W]
+   *   gate in     f32, constant of the weights; 1 for an ungated residual
+   *   sighted_only  only tokens with sees_image; others keep their bits, whatever a holds there
+   *   source      spec 5.3, 5.4 */
+  void (*linear_residual_tokens) (MllamaBackend *be, MllamaTensor *x, const MllamaTensor *a, const MllamaWeight *w,
+                                  float gate, gboolean sighted_only, const MllamaPass *pass);
 
-  /* logits: logits[i] = hidden[i] * Whead^T; f32-valued [n_rows][Z] in a tensor of the backend. */
-  void (*logits) (MllamaBackend *be, MllamaTensor *logits, const MllamaTensor *hidden, guint n_rows,
-                  const MllamaWeight *w, MllamaPhase phase);
+  /* norm_outputs: y[i] = RMSNorm (x[outputs[i]]; norm, eps): the last hidden state. */
+  void (*norm_outputs) (MllamaBackend *be, MllamaTensor *y, const MllamaTensor *x, const MllamaWeight *norm, float eps,
+                        const MllamaPass *pass);
 
-  /* sample: draws one id from each row of logits, by sampling.h's rules. Waits. */
-  gboolean (*sample) (MllamaBackend *be, const MllamaTensor *logits, guint n_rows, const MllamaSampling *sampling,
-                      MllamaSample *samples, GError **error);
+  /* logits: logits[i] = y[i] * Whead^T for the n_outputs rows of y. logits: MLLAMA_TENSOR_FULL [n_outputs][Z]. */
+  void (*logits) (MllamaBackend *be, MllamaTensor *logits, const MllamaTensor *y, const MllamaWeight *w,
+                  const MllamaPass *pass);
+
+  /* draw: one id for each output, by sampling.h's rules; left out if the pass has no sampling. */
+  void (*draw) (MllamaBackend *be, const MllamaTensor *logits, const MllamaPass *pass);
+
+  /* samples_read: waits for the oldest pass with draws that has not been read yet, and gives its n_outputs samples. */
+  gboolean (*samples_read) (MllamaBackend *be, MllamaSample *samples, GError **error);
 } MllamaBackendOps;
 
 /* Base of every backend; embed it first. */
@@ -306,17 +357,20 @@ typedef struct {
 MllamaBackend *mllama_cpu_backend_new (const MllamaConfig *config, const MllamaBackendSettings *settings,
                                        GError **error);
 
-/* The symbol that libmllama-cuda.so exports, and its type. */
+/* The symbols that libmllama-cuda.so exports, and their types. */
 #define MLLAMA_CUDA_BACKEND_SYMBOL "mllama_cuda_backend_new"
 typedef MllamaBackend *(*MllamaBackendNewFunc) (const MllamaConfig *config, const MllamaBackendSettings *settings,
                                                 GError **error);
+/* How many devices the backend could use; 0 without a driver. Makes no context on any. */
+#define MLLAMA_CUDA_COUNT_SYMBOL "mllama_cuda_count_devices"
+typedef guint (*MllamaCountDevicesFunc) (void);
 
 /* mllama_backend_new: the CPU's, or the CUDA module's. NOT_FOUND names the missing module and where it was looked for.
  */
 MllamaBackend *mllama_backend_new (MllamaDevice device, const MllamaConfig *config,
                                    const MllamaBackendSettings *settings, GError **error);
 
-/* mllama_backend_has_cuda: whether the CUDA module is installed; it may still find no driver or device. */
+/* mllama_backend_has_cuda: whether the CUDA module is installed and finds a driver and a device that it can use. */
 gboolean mllama_backend_has_cuda (void);
 
 G_END_DECLS

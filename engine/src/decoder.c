@@ -5,26 +5,26 @@ struct _MllamaDecoder {
   const MllamaWeights *weights;
   MllamaBackend *be;
   const MllamaTextConfig *config;
-  guint max_tokens, max_logits;
+  guint max_tokens;
 
   MllamaTensor *x;         /* [T][D] the residual stream */
   MllamaTensor *q;         /* [T][H * C] */
   MllamaTensor *attention; /* [T][H * C] */
   MllamaTensor *hidden;    /* [T][F] */
-  MllamaTensor *normed;    /* [max_logits][D] */
-  MllamaTensor *logits;    /* [max_logits][Z] */
+  MllamaTensor *normed;    /* [outputs][D] */
+  MllamaTensor *logits;    /* [outputs][Z], in full */
 };
 
 /* x += down (silu (gate (norm x)) * up (norm x)), gated in cross layers. */
 static void
-run_feed_forward (MllamaDecoder *decoder, const MllamaTextLayer *layer, const MllamaPass *pass, const guint8 *select)
+run_feed_forward (MllamaDecoder *decoder, const MllamaTextLayer *layer, gboolean sighted_only, const MllamaPass *pass)
 {
   const MllamaBackendOps *ops = decoder->be->ops;
 
   ops->norm_swiglu (decoder->be, decoder->hidden, decoder->x, layer->mlp_norm, decoder->config->rms_norm_eps,
                     layer->gate_up, pass);
-  ops->linear_residual (decoder->be, decoder->x, decoder->hidden, pass->n_tokens, layer->down, NULL, layer->mlp_gate,
-                        select, pass->phase);
+  ops->linear_residual_tokens (decoder->be, decoder->x, decoder->hidden, layer->down, layer->mlp_gate, sighted_only,
+                               pass);
 }
 
 /* Spec 5.3. */
@@ -36,9 +36,8 @@ run_self_layer (MllamaDecoder *decoder, const MllamaTextLayer *layer, const Mlla
   ops->norm_qkv_rope (decoder->be, decoder->q, decoder->x, layer->attention_norm, decoder->config->rms_norm_eps,
                       layer->qkv, layer->index, pass);
   ops->self_attention (decoder->be, decoder->attention, decoder->q, layer->index, pass);
-  ops->linear_residual (decoder->be, decoder->x, decoder->attention, pass->n_tokens, layer->o, NULL, 1, NULL,
-                        pass->phase);
-  run_feed_forward (decoder, layer, pass, NULL);
+  ops->linear_residual_tokens (decoder->be, decoder->x, decoder->attention, layer->o, 1, FALSE, pass);
+  run_feed_forward (decoder, layer, FALSE, pass);
 }
 
 /* Spec 5.4. What a token sees is in the pass: no keys make the attention zero, and sees_image decides on the
@@ -51,9 +50,9 @@ run_cross_layer (MllamaDecoder *decoder, const MllamaTextLayer *layer, const Mll
   ops->norm_q_heads (decoder->be, decoder->q, decoder->x, layer->attention_norm, decoder->config->rms_norm_eps,
                      layer->q, layer->q_norm, pass);
   ops->cross_attention (decoder->be, decoder->attention, decoder->q, layer->index, pass);
-  ops->linear_residual (decoder->be, decoder->x, decoder->attention, pass->n_tokens, layer->o, NULL,
-                        layer->attention_gate, NULL, pass->phase);
-  run_feed_forward (decoder, layer, pass, pass->sees_image);
+  ops->linear_residual_tokens (decoder->be, decoder->x, decoder->attention, layer->o, layer->attention_gate, FALSE,
+                               pass);
+  run_feed_forward (decoder, layer, TRUE, pass);
 }
 
 /* Without a picture in sight a cross layer changes nothing, and is skipped (spec 5.7). */
@@ -66,13 +65,13 @@ sees_any_keys (const MllamaPass *pass)
   return FALSE;
 }
 
-void
-mllama_decoder_run (MllamaDecoder *decoder, const MllamaPass *pass)
+/* The layers, from ids to the residual stream. */
+static void
+run_layers (MllamaDecoder *decoder, const MllamaPass *pass)
 {
   const MllamaTextWeights *w = &decoder->weights->text;
   gboolean sees_pictures = sees_any_keys (pass);
 
-  g_assert (pass->n_tokens <= decoder->max_tokens);
   decoder->be->ops->embed_tokens (decoder->be, decoder->x, w->embedding, pass);
   for (guint i = 0; i < decoder->config->n_layers; i++) {
     const MllamaTextLayer *layer = &w->layers[i];
@@ -83,21 +82,39 @@ mllama_decoder_run (MllamaDecoder *decoder, const MllamaPass *pass)
   }
 }
 
-const MllamaTensor *
-mllama_decoder_get_hidden (MllamaDecoder *decoder, const guint32 *tokens, guint n_tokens)
+/* From the residual stream of the outputs to logits and ids (spec 5.6). */
+static void
+run_head (MllamaDecoder *decoder, const MllamaPass *pass)
 {
-  g_assert (n_tokens <= decoder->max_logits);
-  decoder->be->ops->norm_rows (decoder->be, decoder->normed, decoder->x, tokens, n_tokens, decoder->weights->text.norm,
-                               decoder->config->rms_norm_eps);
+  const MllamaTextWeights *w = &decoder->weights->text;
+  const MllamaBackendOps *ops = decoder->be->ops;
+
+  ops->norm_outputs (decoder->be, decoder->normed, decoder->x, w->norm, decoder->config->rms_norm_eps, pass);
+  ops->logits (decoder->be, decoder->logits, decoder->normed, w->head, pass);
+  if (pass->sampling)
+    ops->draw (decoder->be, decoder->logits, pass);
+}
+
+void
+mllama_decoder_run (MllamaDecoder *decoder, const MllamaPass *pass)
+{
+  g_assert (pass->n_tokens <= decoder->max_tokens);
+  if (decoder->be->ops->pass_begin (decoder->be, pass)) {
+    run_layers (decoder, pass);
+    run_head (decoder, pass);
+  }
+  decoder->be->ops->pass_end (decoder->be);
+}
+
+const MllamaTensor *
+mllama_decoder_get_hidden (const MllamaDecoder *decoder)
+{
   return decoder->normed;
 }
 
 const MllamaTensor *
-mllama_decoder_get_logits (MllamaDecoder *decoder, const guint32 *tokens, guint n_tokens, MllamaPhase phase)
+mllama_decoder_get_logits (const MllamaDecoder *decoder)
 {
-  const MllamaTensor *hidden = mllama_decoder_get_hidden (decoder, tokens, n_tokens);
-
-  decoder->be->ops->logits (decoder->be, decoder->logits, hidden, n_tokens, decoder->weights->text.head, phase);
   return decoder->logits;
 }
 
@@ -112,20 +129,8 @@ mllama_decoder_fill_slab (MllamaDecoder *decoder, MllamaSlab *slab, const Mllama
   }
 }
 
-guint
-mllama_decoder_get_max_tokens (const MllamaDecoder *decoder)
-{
-  return decoder->max_tokens;
-}
-
-guint
-mllama_decoder_get_max_logits (const MllamaDecoder *decoder)
-{
-  return decoder->max_logits;
-}
-
 MllamaDecoder *
-mllama_decoder_new (const MllamaWeights *weights, guint max_tokens, guint max_logits, GError **error)
+mllama_decoder_new (const MllamaWeights *weights, guint max_tokens, GError **error)
 {
   g_autoptr (MllamaDecoder) decoder = g_new0 (MllamaDecoder, 1);
   const MllamaTextConfig *config = &weights->config->text;
@@ -136,13 +141,12 @@ mllama_decoder_new (const MllamaWeights *weights, guint max_tokens, guint max_lo
   decoder->be = be;
   decoder->config = config;
   decoder->max_tokens = max_tokens;
-  decoder->max_logits = max_logits;
-  if (!(decoder->x = be->ops->tensor_new (be, max_tokens, config->hidden_size, error)) ||
-      !(decoder->q = be->ops->tensor_new (be, max_tokens, q_width, error)) ||
-      !(decoder->attention = be->ops->tensor_new (be, max_tokens, q_width, error)) ||
-      !(decoder->hidden = be->ops->tensor_new (be, max_tokens, config->intermediate_size, error)) ||
-      !(decoder->normed = be->ops->tensor_new (be, max_logits, config->hidden_size, error)) ||
-      !(decoder->logits = be->ops->tensor_new (be, max_logits, weights->text.n_logits, error)))
+  if (!(decoder->x = be->ops->tensor_new (be, MLLAMA_TENSOR_ACT, max_tokens, config->hidden_size, error)) ||
+      !(decoder->q = be->ops->tensor_new (be, MLLAMA_TENSOR_ACT, max_tokens, q_width, error)) ||
+      !(decoder->attention = be->ops->tensor_new (be, MLLAMA_TENSOR_ACT, max_tokens, q_width, error)) ||
+      !(decoder->hidden = be->ops->tensor_new (be, MLLAMA_TENSOR_ACT, max_tokens, config->intermediate_size, error)) ||
+      !(decoder->normed = be->ops->tensor_new (be, MLLAMA_TENSOR_ACT, MLLAMA_MAX_ROWS, config->hidden_size, error)) ||
+      !(decoder->logits = be->ops->tensor_new (be, MLLAMA_TENSOR_FULL, MLLAMA_MAX_ROWS, weights->text.n_logits, error)))
     return NULL;
   return g_steal_pointer (&decoder);
 }

@@ -6,6 +6,9 @@
 #include "model-private.h"
 #include "states-private.h"
 
+/* Pictures of one run of the tower. */
+#define MAX_TOGETHER 8
+
 /* One picture's way through the model's thread. */
 typedef struct {
   MllamaModel *model;
@@ -177,29 +180,94 @@ finish_encode (Encode *encode, MllamaRuntime *runtime, gint64 started_us)
   encode->states->encode_ns = (guint64) (ended_us - started_us) * 1000;
 }
 
+/* Keys and values of one picture, from its rows of the projector's output. */
 static void
-run_encode (MllamaRuntime *runtime, gpointer data)
+fill_states (Encode *encode, MllamaRuntime *runtime, const MllamaVisionImage *place, const MllamaVisionRows *rows,
+             const MllamaTensor *projected)
 {
-  Encode *encode = data;
+  if ((encode->states = create_states (encode, runtime, place, rows)))
+    mllama_decoder_fill_slab (runtime->decoder, encode->states->slab, projected, rows->first_row);
+}
+
+static void
+fail_encode (Encode *encode, const GError *error)
+{
+  g_clear_pointer (&encode->states, mllama_states_unref);
+  if (!encode->error)
+    encode->error = g_error_copy (error);
+}
+
+/* Encodes whose pictures go through the tower side by side. */
+typedef struct {
+  guint n;
+  Encode *encodes[MAX_TOGETHER];
+  MllamaVisionImage places[MAX_TOGETHER];
+  MllamaVisionRows rows[MAX_TOGETHER];
+} Group;
+
+/* One picture alone can be stopped between two layers; one of several is dropped at the end. */
+static void
+run_group (MllamaRuntime *runtime, Group *group)
+{
   MllamaBackend *be = runtime->backend;
   gint64 started_us = g_get_monotonic_time ();
-  MllamaVisionImage place = {NULL, 0, 0};
-  MllamaVisionRows rows;
-  MllamaFrame *frame = create_frame (encode, runtime, &place);
+  g_autoptr (GError) error = NULL;
 
-  if (frame &&
-      mllama_vision_run (runtime->vision, &place, 1, encode->semantics, sees_blanks (encode), &rows,
-                         encode->cancellable, &encode->error) &&
-      (encode->states = create_states (encode, runtime, &place, &rows))) {
+  if (mllama_vision_run (runtime->vision, group->places, group->n, group->encodes[0]->semantics,
+                         sees_blanks (group->encodes[0]), group->rows,
+                         group->n == 1 ? group->encodes[0]->cancellable : NULL, &error)) {
     const MllamaTensor *projected = mllama_vision_project (runtime->vision);
-    mllama_decoder_fill_slab (runtime->decoder, encode->states->slab, projected, rows.first_row);
-    if (be->ops->wait (be, &encode->error))
-      finish_encode (encode, runtime, started_us);
-    else
-      g_clear_pointer (&encode->states, mllama_states_unref);
+    for (guint i = 0; i < group->n; i++)
+      fill_states (group->encodes[i], runtime, &group->places[i], &group->rows[i], projected);
+    be->ops->wait (be, &error);
   }
-  if (frame)
-    be->ops->frame_free (be, frame);
+  for (guint i = 0; i < group->n; i++) {
+    Encode *encode = group->encodes[i];
+    if (!error)
+      mllama_vision_check_cancelled (encode->cancellable, &encode->error);
+    if (error || encode->error)
+      fail_encode (encode, error);
+    else
+      finish_encode (encode, runtime, started_us);
+  }
+}
+
+/* Pictures of one group have the same semantics and, together, at most the tiles of one large picture. */
+static gboolean
+has_room (const Group *group, const Encode *encode, guint n_used, guint max_n_tiles)
+{
+  guint n_tiles = n_used;
+
+  if (group->n == 0)
+    return TRUE;
+  for (guint i = 0; i < group->n; i++)
+    n_tiles += group->places[i].n_used;
+  return group->encodes[0]->semantics == encode->semantics && n_tiles <= max_n_tiles;
+}
+
+static void
+run_encodes (MllamaRuntime *runtime, gpointer *data, guint n_data)
+{
+  MllamaBackend *be = runtime->backend;
+  MllamaFrame *frames[MAX_TOGETHER] = {NULL};
+  Group group = {0};
+
+  for (guint i = 0; i < n_data; i++) {
+    MllamaVisionImage place = {NULL, 0, 0};
+    if (!(frames[i] = create_frame (data[i], runtime, &place)))
+      continue;
+    if (!has_room (&group, data[i], place.n_used, runtime->checkpoint->config->vision.max_n_tiles)) {
+      run_group (runtime, &group);
+      group.n = 0;
+    }
+    group.encodes[group.n] = data[i];
+    group.places[group.n++] = place;
+  }
+  if (group.n > 0)
+    run_group (runtime, &group);
+  for (guint i = 0; i < n_data; i++)
+    if (frames[i])
+      be->ops->frame_free (be, frames[i]);
 }
 
 /* [final | tap 0 | tap 1 ...] -> [final | channel 0 of all taps | channel 1 of all taps ...] (spec 4.4). */
@@ -213,9 +281,9 @@ interleave_taps (float *dest, const float *src, guint width, guint n_taps)
 }
 
 static void
-run_features (MllamaRuntime *runtime, gpointer data)
+run_features (MllamaRuntime *runtime, gpointer *data, guint n_data)
 {
-  Encode *encode = data;
+  Encode *encode = data[0];
   const MllamaVisionConfig *config = &runtime->checkpoint->config->vision;
   gsize n_patches = mllama_vision_config_get_n_patches (config), width = config->output_dim;
   MllamaBackend *be = runtime->backend;
@@ -259,6 +327,12 @@ check_pixels (const MllamaPixels *pixels, const MllamaVisionConfig *config, GErr
   return FALSE;
 }
 
+static guint
+count_together (MllamaScheduler *scheduler)
+{
+  return MIN (mllama_scheduler_get_runtime (scheduler)->backend->ops->max_frames, MAX_TOGETHER);
+}
+
 static gboolean
 submit (Encode *encode, MllamaTaskFunc func, GError **error)
 {
@@ -278,7 +352,7 @@ submit (Encode *encode, MllamaTaskFunc func, GError **error)
                      : !mllama_image_validate (encode->image, error))
     return FALSE;
   encode->created_us = g_get_monotonic_time ();
-  mllama_scheduler_run (scheduler, func, encode);
+  mllama_scheduler_run (scheduler, func, func == run_encodes ? count_together (scheduler) : 1, encode);
   if (encode->error)
     g_propagate_error (error, g_steal_pointer (&encode->error));
   return encode->states || encode->features;
@@ -291,7 +365,7 @@ mllama_model_encode (MllamaModel *model, const MllamaImage *image, MllamaSemanti
   Encode encode = {
       .model = model, .image = image, .max_tiles = max_tiles, .semantics = semantics, .cancellable = cancellable};
 
-  submit (&encode, run_encode, error);
+  submit (&encode, run_encodes, error);
   return encode.states;
 }
 
@@ -301,7 +375,7 @@ mllama_model_encode_pixels (MllamaModel *model, const MllamaPixels *pixels, Mlla
 {
   Encode encode = {.model = model, .pixels = pixels, .semantics = semantics, .cancellable = cancellable};
 
-  submit (&encode, run_encode, error);
+  submit (&encode, run_encodes, error);
   return encode.states;
 }
 

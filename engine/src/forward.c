@@ -41,48 +41,43 @@ allocate_result (Forward *forward, const MllamaRuntime *runtime)
   return FALSE;
 }
 
-/* Logits and hidden states of tokens [first, first + n) of the prompt, which are tokens [from, from + n) of the pass.
- */
+/* Hidden states and logits of the outputs of the last pass, whose first token is token first of the prompt. */
 static gboolean
-read_outputs (Forward *forward, MllamaRuntime *runtime, guint first, guint from, guint n)
+read_outputs (Forward *forward, MllamaRuntime *runtime, guint first, guint n)
 {
   MllamaForwardResult *result = forward->result;
   const MllamaBackendOps *ops = runtime->backend->ops;
-  guint32 tokens[MLLAMA_MAX_ROWS];
   guint n_skipped = first < forward->first_logit ? MIN (forward->first_logit - first, n) : 0;
-  const MllamaTensor *tensor;
 
-  for (guint i = 0; i < n; i++)
-    tokens[i] = from + i;
-  if (result->hidden_states) {
-    tensor = mllama_decoder_get_hidden (runtime->decoder, tokens, n);
-    if (!ops->tensor_read (runtime->backend, tensor, 0, n, result->hidden_states + (gsize) first * result->hidden_size,
-                           &forward->error))
-      return FALSE;
-  }
-  if (n_skipped == n)
-    return TRUE;
-  tensor = mllama_decoder_get_logits (runtime->decoder, tokens + n_skipped, n - n_skipped, MLLAMA_PHASE_PREFILL);
-  return ops->tensor_read (runtime->backend, tensor, 0, n - n_skipped,
+  if (result->hidden_states &&
+      !ops->tensor_read (runtime->backend, mllama_decoder_get_hidden (runtime->decoder), 0, n,
+                         result->hidden_states + (gsize) first * result->hidden_size, &forward->error))
+    return FALSE;
+  return n_skipped == n ||
+         ops->tensor_read (runtime->backend, mllama_decoder_get_logits (runtime->decoder), n_skipped, n - n_skipped,
                            result->logits + (gsize) (first + n_skipped - forward->first_logit) * result->vocab_size,
                            &forward->error);
 }
 
+/* Passes of as many tokens as may be outputs of one. */
 static gboolean
 run_chunks (Forward *forward, MllamaRuntime *runtime, MllamaTextRow *row)
 {
   gsize n_ids;
   const guint32 *ids = mllama_prompt_get_ids (forward->prompt, &n_ids);
+  MllamaPassKind kind = row->n_prompt <= MLLAMA_MAX_ROWS ? MLLAMA_PASS_FEW : MLLAMA_PASS_MANY;
 
   while (row->n_done < row->n_prompt) {
-    guint first = row->n_done, n = MIN (row->n_prompt - first, MLLAMA_PREFILL_CHUNK);
+    guint first = row->n_done, n = MIN (row->n_prompt - first, MLLAMA_MAX_ROWS);
+    guint first_output = forward->result->hidden_states ? first : MAX (first, forward->first_logit);
+    guint n_outputs = first + n > first_output ? first + n - first_output : 0;
 
-    mllama_pass_builder_begin (&runtime->pass, MLLAMA_PHASE_PREFILL, runtime->kv);
+    mllama_pass_builder_begin (&runtime->pass, kind, FALSE, runtime->kv);
     mllama_pass_builder_add (&runtime->pass, row, ids + first, n);
+    mllama_pass_builder_add_outputs (&runtime->pass, n_outputs, NULL);
     mllama_decoder_run (runtime->decoder, mllama_pass_builder_end (&runtime->pass));
-    for (guint from = 0; from < n; from += MLLAMA_MAX_ROWS)
-      if (!read_outputs (forward, runtime, first + from, from, MIN (n - from, MLLAMA_MAX_ROWS)))
-        return FALSE;
+    if (n_outputs > 0 && !read_outputs (forward, runtime, first_output, n_outputs))
+      return FALSE;
   }
   return TRUE;
 }
@@ -106,23 +101,31 @@ compute_loss (const Forward *forward)
   return n_kept > 0 ? sum / n_kept : NAN;
 }
 
-static void
-run_forward (MllamaRuntime *runtime, gpointer data)
+static gboolean
+take_memory (Forward *forward, MllamaRuntime *runtime, MllamaTextRow *row)
 {
-  Forward *forward = data;
+  guint n_pages = mllama_text_row_count_pages (row->n_prompt);
+
+  if (mllama_text_row_take_pages (row, runtime->pages, n_pages))
+    return mllama_runtime_commit_pages (runtime, row, &forward->error);
+  g_set_error (&forward->error, MLLAMA_ERROR, MLLAMA_ERROR_OUT_OF_MEMORY,
+               "a forward pass of %u tokens needs %u pages of keys and values, and answers hold %u of %u; wait for "
+               "them, or raise kv_bytes",
+               row->n_prompt, n_pages, mllama_page_pool_get_n_taken (runtime->pages),
+               mllama_page_pool_get_n_pages (runtime->pages));
+  return FALSE;
+}
+
+static void
+run_forward (MllamaRuntime *runtime, gpointer *data, guint n_data)
+{
+  Forward *forward = data[0];
   MllamaTextRow row;
-  guint n_pages = mllama_text_row_count_pages (forward->result->n_tokens);
 
   if (!allocate_result (forward, runtime))
     return;
   mllama_text_row_init (&row, forward->prompt, forward->states, forward->n_states);
-  if (!mllama_text_row_take_pages (&row, runtime->pages, n_pages))
-    g_set_error (&forward->error, MLLAMA_ERROR, MLLAMA_ERROR_OUT_OF_MEMORY,
-                 "a forward pass of %u tokens needs %u pages of keys and values, and answers hold %u of %u; wait for "
-                 "them, or raise kv_bytes",
-                 row.n_prompt, n_pages, mllama_page_pool_get_n_taken (runtime->pages),
-                 mllama_page_pool_get_n_pages (runtime->pages));
-  else if (run_chunks (forward, runtime, &row))
+  if (take_memory (forward, runtime, &row) && run_chunks (forward, runtime, &row))
     forward->result->loss = forward->settings->labels ? compute_loss (forward) : NAN;
   mllama_text_row_give_pages (&row, runtime->pages);
   mllama_text_row_clear (&row);
@@ -171,7 +174,7 @@ mllama_model_forward (MllamaModel *model, MllamaPrompt *prompt, MllamaStates *co
   if (!check_labels (forward.settings->labels, result->n_tokens,
                      mllama_scheduler_get_runtime (scheduler)->weights->text.n_logits, error))
     return NULL;
-  mllama_scheduler_run (scheduler, run_forward, &forward);
+  mllama_scheduler_run (scheduler, run_forward, 1, &forward);
   if (forward.error) {
     g_propagate_error (error, forward.error);
     return NULL;

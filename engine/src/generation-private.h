@@ -9,9 +9,12 @@ G_BEGIN_DECLS
 struct _MllamaGeneration {
   gatomicrefcount ref_count;
   MllamaModel *model;
-  MllamaGenerationSettings settings; /* stop_ids copied */
+  MllamaGenerationSettings settings; /* stop_ids: below */
   guint max_tokens;
+  GArray *stop_ids; /* guint32: ids that end the answer */
   MllamaTextRow row;
+  guint n_drawn;        /* ids asked of the backend so far; those that have come are in ids */
+  gboolean is_finished; /* the model's thread is done with it */
 
   gint is_cancelled; /* atomic */
   GArray *ids;       /* guint32: prompt, then answer */

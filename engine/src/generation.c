@@ -79,13 +79,29 @@ mllama_generation_get_sampling (const MllamaGeneration *generation)
       .top_p = settings->top_p > 0 ? settings->top_p : 1,
       .seed = settings->seed,
       .repetition_penalty = settings->repetition_penalty > 0 ? settings->repetition_penalty : 1,
-      .position = generation->ids->len,
-      .history = (const guint32 *) generation->ids->data,
-      .n_history = generation->ids->len,
+      .position = generation->row.n_prompt + generation->n_drawn,
+      .slot = generation->row.slot,
+      .prompt = generation->n_drawn == 0 ? (const guint32 *) generation->ids->data : NULL,
+      .n_prompt = generation->n_drawn == 0 ? generation->row.n_prompt : 0,
+      .stop_ids = (const guint32 *) generation->stop_ids->data,
+      .n_stop_ids = generation->stop_ids->len,
   };
 }
 
 /* --- life --- */
+
+static GArray *
+collect_stop_ids (MllamaModel *model, const MllamaGenerationSettings *settings)
+{
+  GArray *ids = g_array_new (FALSE, FALSE, sizeof (guint32));
+  guint n_eos;
+  const guint32 *eos = mllama_model_get_eos_ids (model, &n_eos);
+
+  if (!settings->ignore_eos)
+    g_array_append_vals (ids, eos, n_eos);
+  g_array_append_vals (ids, settings->stop_ids, settings->n_stop_ids);
+  return ids;
+}
 
 static MllamaGeneration *
 create_generation (MllamaModel *model, MllamaPrompt *prompt, MllamaStates *const *states, guint n_states,
@@ -100,7 +116,8 @@ create_generation (MllamaModel *model, MllamaPrompt *prompt, MllamaStates *const
   g_mutex_init (&generation->lock);
   g_cond_init (&generation->done);
   generation->settings = *settings;
-  generation->settings.stop_ids = g_memdup2 (settings->stop_ids, settings->n_stop_ids * sizeof (guint32));
+  generation->settings.stop_ids = NULL;
+  generation->stop_ids = collect_stop_ids (model, settings);
   mllama_text_row_init (&generation->row, prompt, states, n_states);
   generation->ids = g_array_sized_new (FALSE, FALSE, sizeof (guint32), n_ids + DEFAULT_MAX_TOKENS);
   g_array_append_vals (generation->ids, ids, n_ids);
@@ -127,7 +144,7 @@ mllama_generation_unref (MllamaGeneration *generation)
   if (generation->settings.user_data_free)
     generation->settings.user_data_free (generation->settings.user_data);
   mllama_text_row_clear (&generation->row);
-  g_free ((guint32 *) generation->settings.stop_ids);
+  g_array_unref (generation->stop_ids);
   g_array_unref (generation->ids);
   g_array_unref (generation->logprobs);
   g_string_free (generation->text, TRUE);
@@ -148,23 +165,12 @@ mllama_generation_is_cancelled (MllamaGeneration *generation)
 }
 
 static gboolean
-contains (const guint32 *ids, guint n_ids, guint32 id)
-{
-  for (guint i = 0; i < n_ids; i++)
-    if (ids[i] == id)
-      return TRUE;
-  return FALSE;
-}
-
-static gboolean
 ends_answer (const MllamaGeneration *generation, guint32 id)
 {
-  const MllamaGenerationSettings *settings = &generation->settings;
-  guint n_eos;
-  const guint32 *eos = mllama_model_get_eos_ids (generation->model, &n_eos);
-
-  return contains (settings->stop_ids, settings->n_stop_ids, id) ||
-         (!settings->ignore_eos && contains (eos, n_eos, id));
+  for (guint i = 0; i < generation->stop_ids->len; i++)
+    if (g_array_index (generation->stop_ids, guint32, i) == id)
+      return TRUE;
+  return FALSE;
 }
 
 /* The text is a C string: NULs that tokens spell are left out. */

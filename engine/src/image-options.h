@@ -19,4 +19,8 @@ void mllama_pixel_table_init (MllamaPixelTable *table, const MllamaImageOptions 
 gboolean mllama_image_options_check (const MllamaImageOptions *options, MllamaError code, const char *origin,
                                      GError **error);
 
+/* INVALID if the options leave the image other channels than red, green and blue. */
+gboolean mllama_image_options_check_channels (const MllamaImageOptions *options, const MllamaImage *image,
+                                              GError **error);
+
 G_END_DECLS

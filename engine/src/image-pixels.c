@@ -60,8 +60,8 @@ pad_below (const Tiler *tiler)
 }
 
 /* With do_convert_rgb off transformers hands the picture's own channels on, and fails unless there are three. */
-static gboolean
-check_channels (const MllamaImage *image, const MllamaImageOptions *options, GError **error)
+gboolean
+mllama_image_options_check_channels (const MllamaImageOptions *options, const MllamaImage *image, GError **error)
 {
   gboolean alpha = mllama_format_has_alpha (image->format);
 
@@ -119,7 +119,7 @@ mllama_pixels_new (const MllamaImage *image, const MllamaImageOptions *options, 
 
   if (!mllama_image_check_host (image, error) ||
       !mllama_image_options_check (options, MLLAMA_ERROR_INVALID, "image options", error) ||
-      !check_channels (image, options, error))
+      !mllama_image_options_check_channels (options, image, error))
     return NULL;
   pixels = g_new0 (MllamaPixels, 1);
   if (!plan_tiles (pixels, image, options, ratios, n_ratios, max_tiles, error) || !allocate_values (pixels, error))

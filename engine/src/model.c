@@ -240,6 +240,8 @@ mllama_model_get_statistics (MllamaModel *model, MllamaStatistics *statistics)
   runtime = mllama_scheduler_get_runtime (scheduler);
   g_mutex_lock (&runtime->lock);
   *statistics = runtime->statistics;
+  statistics->device_free_bytes = runtime->backend->ops->get_free_bytes (runtime->backend);
+  statistics->device_total_bytes = runtime->backend->ops->get_total_bytes (runtime->backend);
   g_mutex_unlock (&runtime->lock);
 }
 

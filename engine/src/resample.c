@@ -29,11 +29,10 @@ is_unchanged (const MllamaResampleAxis *axis)
 
 /* The rule of Pillow 13.0.0's ImagingResampleInner. Versions 12.2 and 12.3 have another one, for pictures a hundred
  * times as high as wide. */
-static gboolean
-is_vertical_first (const Resampler *resampler, MllamaPassOrder order)
+gboolean
+mllama_resample_is_vertical_first (const MllamaResampleAxis *x, const MllamaResampleAxis *y, MllamaPassOrder order)
 {
-  gint64 rows = (gint64) resampler->y.n_in - resampler->y.n_out;
-  gint64 columns = (gint64) resampler->x.n_in - resampler->x.n_out;
+  gint64 rows = (gint64) y->n_in - y->n_out, columns = (gint64) x->n_in - x->n_out;
 
   return order == MLLAMA_PASS_ORDER_PILLOW_13 && rows > 0 && rows > 2 * columns;
 }
@@ -121,8 +120,9 @@ make_row (Resampler *resampler, guint y)
   return resampler->result;
 }
 
-static gboolean
-check_arguments (guint new_width, guint new_height, MllamaResample resample, MllamaPassOrder order, GError **error)
+gboolean
+mllama_resample_check (guint new_width, guint new_height, MllamaResample resample, MllamaPassOrder order,
+                       GError **error)
 {
   if ((guint) resample > MLLAMA_RESAMPLE_HAMMING) {
     g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_INVALID,
@@ -145,12 +145,12 @@ mllama_resample_image (const MllamaImage *image, guint new_width, guint new_heig
   Resampler resampler = {.ops = mllama_resample_ops_list ()[0]};
   gboolean ok;
 
-  if (!check_arguments (new_width, new_height, resample, order, error))
+  if (!mllama_resample_check (new_width, new_height, resample, order, error))
     return FALSE;
   mllama_row_reader_init (&resampler.reader, image);
   mllama_resample_axis_init (&resampler.x, resample, image->width, new_width);
   mllama_resample_axis_init (&resampler.y, resample, image->height, new_height);
-  resampler.vertical_first = is_vertical_first (&resampler, order);
+  resampler.vertical_first = mllama_resample_is_vertical_first (&resampler.x, &resampler.y, order);
   ok = allocate_rows (&resampler, error);
   for (guint y = 0; ok && y < new_height; y++)
     sink (data, y, make_row (&resampler, y));
@@ -180,7 +180,8 @@ mllama_resize_rgb (const guint8 *rgb, guint width, guint height, guint new_width
 
   g_return_val_if_fail (rgb != NULL, NULL);
 
-  if (!mllama_image_validate (&image, error) || !check_arguments (new_width, new_height, resample, order, error) ||
+  if (!mllama_image_validate (&image, error) ||
+      !mllama_resample_check (new_width, new_height, resample, order, error) ||
       !allocate (&packed.rgb, new_height, packed.row_bytes, error))
     return NULL;
   if (!mllama_resample_image (&image, new_width, new_height, resample, order, copy_row, &packed, error))

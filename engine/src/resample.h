@@ -29,6 +29,14 @@ typedef struct {
 void mllama_resample_axis_init (MllamaResampleAxis *axis, MllamaResample resample, guint n_in, guint n_out);
 void mllama_resample_axis_clear (MllamaResampleAxis *axis);
 
+/* Whether the vertical pass comes first. */
+gboolean mllama_resample_is_vertical_first (const MllamaResampleAxis *x, const MllamaResampleAxis *y,
+                                            MllamaPassOrder order);
+
+/* INVALID for a size, filter or order that does not exist. */
+gboolean mllama_resample_check (guint new_width, guint new_height, MllamaResample resample, MllamaPassOrder order,
+                                GError **error);
+
 /* The two inner loops. Every implementation gives the same bits. */
 typedef struct {
   const char *name;

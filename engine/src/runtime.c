@@ -46,15 +46,17 @@ mllama_runtime_new (const MllamaCheckpoint *checkpoint, MllamaDevice device, con
     return NULL;
   runtime->weights =
       mllama_weights_load (be, checkpoint->source, checkpoint->config, !settings->text_only, cancellable, error);
-  if (!runtime->weights)
+  if (!runtime->weights || !be->ops->wait (be, error))
     return NULL;
   runtime->max_states_bytes = choose_cap (be, settings->states_bytes);
   if (!create_kv (runtime, choose_cap (be, settings->kv_bytes), error) ||
-      !(runtime->decoder = mllama_decoder_new (runtime->weights, MLLAMA_PREFILL_CHUNK, MLLAMA_MAX_ROWS, error)))
+      !(runtime->decoder = mllama_decoder_new (runtime->weights, MLLAMA_PREFILL_CHUNK, error)))
     return NULL;
   if (runtime->weights->has_vision)
     runtime->vision = mllama_vision_new (runtime->weights);
   mllama_pass_builder_init (&runtime->pass, MLLAMA_PREFILL_CHUNK);
+  if (!mllama_runtime_warm_up (runtime, cancellable, error))
+    return NULL;
   runtime->statistics.weight_bytes = runtime->weights->n_bytes;
   runtime->statistics.load_ns = (guint64) (g_get_monotonic_time () - start) * 1000;
   return g_steal_pointer (&runtime);
@@ -77,6 +79,16 @@ mllama_runtime_free (MllamaRuntime *runtime)
     runtime->backend->ops->free (runtime->backend);
   g_mutex_clear (&runtime->lock);
   g_free (runtime);
+}
+
+gboolean
+mllama_runtime_commit_pages (MllamaRuntime *runtime, const MllamaTextRow *row, GError **error)
+{
+  guint n_needed = 0;
+
+  for (guint i = 0; i < row->n_pages; i++)
+    n_needed = MAX (n_needed, row->pages[i] + 1);
+  return runtime->backend->ops->kv_commit (runtime->backend, runtime->kv, n_needed, error);
 }
 
 gboolean

@@ -10,8 +10,7 @@
 
 G_BEGIN_DECLS
 
-/* Rows of one decode step, and tokens of one prefill pass. */
-#define MLLAMA_MAX_ROWS      64
+/* Tokens of one pass of a long prompt. */
 #define MLLAMA_PREFILL_CHUNK 256
 
 typedef struct {
@@ -34,6 +33,12 @@ typedef struct {
 MllamaRuntime *mllama_runtime_new (const MllamaCheckpoint *checkpoint, MllamaDevice device,
                                    const MllamaModelSettings *settings, GCancellable *cancellable, GError **error);
 void mllama_runtime_free (MllamaRuntime *runtime);
+
+/* warm-up.c: runs what is slow the first time; part of mllama_runtime_new. */
+gboolean mllama_runtime_warm_up (MllamaRuntime *runtime, GCancellable *cancellable, GError **error);
+
+/* Gives the pages that the row holds memory of the device. */
+gboolean mllama_runtime_commit_pages (MllamaRuntime *runtime, const MllamaTextRow *row, GError **error);
 
 /* Sets aside memory for states, or says how much there is: any thread. */
 gboolean mllama_runtime_reserve_states (MllamaRuntime *runtime, gsize n_bytes, GError **error);

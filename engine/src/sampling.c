@@ -55,16 +55,26 @@ sum_exp (const float *logits, gsize n, double largest)
   return sum;
 }
 
-/* Computed from the logit each time, so that an id which occurs twice is not punished twice. Ids without a logit (the
- * image token) have nothing to punish. */
-static void
-penalise_history (MllamaSampler *sampler, const float *logits, const MllamaSampling *s)
+gsize
+mllama_history_get_words (gsize n_logits)
 {
-  for (gsize i = 0; i < s->n_history; i++) {
-    guint32 id = s->history[i];
-    if (id < sampler->n_logits)
-      sampler->scores[id] = logits[id] < 0 ? logits[id] * s->repetition_penalty : logits[id] / s->repetition_penalty;
-  }
+  return (n_logits + 31) / 32;
+}
+
+void
+mllama_history_add (guint32 *history, gsize n_logits, guint32 id)
+{
+  if (id < n_logits)
+    history[id / 32] |= 1u << id % 32;
+}
+
+/* A set, so that an id which occurs twice is not punished twice. */
+static void
+penalise_history (MllamaSampler *sampler, const float *logits, double penalty, const guint32 *history)
+{
+  for (gsize id = 0; id < sampler->n_logits; id++)
+    if (history[id / 32] >> id % 32 & 1)
+      sampler->scores[id] = logits[id] < 0 ? logits[id] * penalty : logits[id] / penalty;
 }
 
 static guint32
@@ -218,17 +228,18 @@ draw_kept (const MllamaSampler *sampler, double uniform, guint32 best)
 }
 
 MllamaSample
-mllama_sampler_draw (MllamaSampler *sampler, const float *logits, const MllamaSampling *sampling)
+mllama_sampler_draw (MllamaSampler *sampler, const float *logits, const MllamaSampling *sampling,
+                     const guint32 *history)
 {
-  MllamaSample result = {0, NAN, FALSE};
+  MllamaSample result = {.logprob = NAN};
   float largest;
 
   if (!find_largest (logits, sampler->n_logits, &largest))
     return result;
   for (gsize i = 0; i < sampler->n_logits; i++)
     sampler->scores[i] = logits[i];
-  if (sampling->repetition_penalty != 1)
-    penalise_history (sampler, logits, sampling);
+  if (history && sampling->repetition_penalty != 1)
+    penalise_history (sampler, logits, sampling->repetition_penalty, history);
   result.id = find_best (sampler->scores, sampler->n_logits);
   if (sampling->temperature > 0) {
     keep_candidates (sampler, sampling, sampler->scores[result.id]);

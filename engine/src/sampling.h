@@ -12,8 +12,15 @@ typedef struct _MllamaSampler MllamaSampler;
 MllamaSampler *mllama_sampler_new (gsize n_logits);
 void mllama_sampler_free (MllamaSampler *sampler);
 
-/* logits [n_logits] is left as it is. The noise is a function of (seed, position) alone. */
-MllamaSample mllama_sampler_draw (MllamaSampler *sampler, const float *logits, const MllamaSampling *sampling);
+/* The ids of prompt and answer, as a set: a bit for each id that has a logit. Others (the image token) have nothing to
+ * punish and are passed over. Words of 32 bits. */
+gsize mllama_history_get_words (gsize n_logits);
+void mllama_history_add (guint32 *history, gsize n_logits, guint32 id);
+
+/* logits [n_logits] is left as it is. history may be NULL: nothing is punished. The noise is a function of (seed,
+ * position) alone. */
+MllamaSample mllama_sampler_draw (MllamaSampler *sampler, const float *logits, const MllamaSampling *sampling,
+                                  const guint32 *history);
 
 /* Log-softmax of a row at one id, in double. */
 double mllama_log_softmax_at (const float *logits, gsize n_logits, gsize id);

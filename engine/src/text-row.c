@@ -114,10 +114,10 @@ mllama_pass_builder_clear (MllamaPassBuilder *builder)
 }
 
 void
-mllama_pass_builder_begin (MllamaPassBuilder *builder, MllamaPhase phase, MllamaKv *kv)
+mllama_pass_builder_begin (MllamaPassBuilder *builder, MllamaPassKind kind, gboolean draws, MllamaKv *kv)
 {
-  builder->pass = (MllamaPass){.phase = phase, .kv = kv};
-  builder->n_rows = 0;
+  builder->pass =
+      (MllamaPass){.kind = kind, .kv = kv, .sampling = draws ? builder->sampling : NULL, .may_record = draws};
   g_array_set_size (builder->spans, 0);
 }
 
@@ -139,16 +139,30 @@ mllama_pass_builder_add (MllamaPassBuilder *builder, MllamaTextRow *row, const g
 
   g_assert (builder->pass.n_tokens + n_tokens <= builder->max_tokens);
   g_array_append_vals (builder->spans, row->spans, row->n_spans);
-  builder->row_table[builder->n_rows].pages = row->pages;
+  builder->row_table[builder->pass.n_rows] = (MllamaRow){row->slot, row->pages};
   for (guint i = 0; i < n_tokens; i++) {
     guint t = builder->pass.n_tokens++;
-    builder->ids[t] = ids[i];
+    builder->ids[t] = ids ? ids[i] : MLLAMA_ID_DRAWN;
     builder->positions[t] = row->n_done;
-    builder->rows[t] = builder->n_rows;
+    builder->rows[t] = builder->pass.n_rows;
     set_sight (builder, t, row, row->n_done, row_first_span);
     row->n_done++;
   }
-  builder->n_rows++;
+  builder->pass.n_rows++;
+}
+
+void
+mllama_pass_builder_add_outputs (MllamaPassBuilder *builder, guint n_tokens, const MllamaSampling *sampling)
+{
+  MllamaPass *pass = &builder->pass;
+
+  g_assert (pass->n_outputs + n_tokens <= MLLAMA_MAX_ROWS && n_tokens <= pass->n_tokens);
+  for (guint i = 0; i < n_tokens; i++) {
+    builder->outputs[pass->n_outputs] = pass->n_tokens - n_tokens + i;
+    if (sampling)
+      builder->sampling[pass->n_outputs] = *sampling;
+    pass->n_outputs++;
+  }
 }
 
 const MllamaPass *
@@ -164,5 +178,7 @@ mllama_pass_builder_end (MllamaPassBuilder *builder)
   pass->sees_image = builder->sees_image;
   pass->row_table = builder->row_table;
   pass->spans = (const MllamaKeySpan *) builder->spans->data;
+  pass->n_spans_total = builder->spans->len;
+  pass->outputs = builder->outputs;
   return pass;
 }

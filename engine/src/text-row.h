@@ -15,6 +15,7 @@ typedef struct {
   guint n_states;
   MllamaKeySpan *spans; /* [n_states] of what sighted tokens see, then what tokens before the first picture see */
   guint n_spans;
+  guint slot; /* of the backend, < MLLAMA_MAX_ROWS */
   guint32 *pages;
   guint n_pages;
   guint n_done; /* tokens whose keys and values are in the pages */
@@ -34,19 +35,25 @@ void mllama_text_row_give_pages (MllamaTextRow *row, MllamaPagePool *pool);
 /* A pass under construction. Arrays are reserved once; rows must stay until the pass has run. */
 typedef struct {
   MllamaPass pass;
-  guint max_tokens, n_rows;
+  guint max_tokens;
   guint32 *ids, *positions, *rows, *first_span, *n_spans;
   guint8 *sees_image;
   MllamaRow *row_table;
   GArray *spans; /* MllamaKeySpan */
+  guint32 outputs[MLLAMA_MAX_ROWS];
+  MllamaSampling sampling[MLLAMA_MAX_ROWS];
 } MllamaPassBuilder;
 
 void mllama_pass_builder_init (MllamaPassBuilder *builder, guint max_tokens);
 void mllama_pass_builder_clear (MllamaPassBuilder *builder);
 
-void mllama_pass_builder_begin (MllamaPassBuilder *builder, MllamaPhase phase, MllamaKv *kv);
-/* The next n_tokens tokens of the row, whose ids are given; advances row->n_done. */
+/* draws: an id is drawn from every output; else none is. */
+void mllama_pass_builder_begin (MllamaPassBuilder *builder, MllamaPassKind kind, gboolean draws, MllamaKv *kv);
+/* The next n_tokens tokens of the row, whose ids are given, or one whose id was drawn last (ids NULL); advances
+ * row->n_done. */
 void mllama_pass_builder_add (MllamaPassBuilder *builder, MllamaTextRow *row, const guint32 *ids, guint n_tokens);
+/* The last n_tokens tokens added become outputs. sampling: one, for all of them; NULL if nothing is drawn. */
+void mllama_pass_builder_add_outputs (MllamaPassBuilder *builder, guint n_tokens, const MllamaSampling *sampling);
 /* Valid until the next begin. */
 const MllamaPass *mllama_pass_builder_end (MllamaPassBuilder *builder);
 

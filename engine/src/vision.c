@@ -172,12 +172,10 @@ run_layer (MllamaVision *vision, const MllamaTowerLayer *layer, MllamaTensor *x,
   ops->layer_norm_linear (vision->be, vision->qkv, x, layout->n_rows, layer->attention_norm, layer->attention_norm_bias,
                           eps, layer->qkv, NULL, FALSE);
   ops->tower_attention (vision->be, vision->attention, vision->qkv, config->n_heads, layout);
-  ops->linear_residual (vision->be, x, vision->attention, layout->n_rows, layer->o, NULL, layer->attention_gate, NULL,
-                        MLLAMA_PHASE_PREFILL);
+  ops->linear_residual (vision->be, x, vision->attention, layout->n_rows, layer->o, NULL, layer->attention_gate);
   ops->layer_norm_linear (vision->be, vision->hidden, x, layout->n_rows, layer->mlp_norm, layer->mlp_norm_bias, eps,
                           layer->fc1, layer->fc1_bias, TRUE);
-  ops->linear_residual (vision->be, x, vision->hidden, layout->n_rows, layer->fc2, layer->fc2_bias, layer->mlp_gate,
-                        NULL, MLLAMA_PHASE_PREFILL);
+  ops->linear_residual (vision->be, x, vision->hidden, layout->n_rows, layer->fc2, layer->fc2_bias, layer->mlp_gate);
 }
 
 /* Copies the rows that are wanted into columns [column, column + D) of the features. */
@@ -201,8 +199,8 @@ store_taps (MllamaVision *vision, const Plan *plan, guint layer)
       store_features (vision, plan, plan->local, vision->x, (1 + k) * config->hidden_size);
 }
 
-static gboolean
-check_cancelled (GCancellable *cancellable, GError **error)
+gboolean
+mllama_vision_check_cancelled (GCancellable *cancellable, GError **error)
 {
   if (!g_cancellable_is_cancelled (cancellable))
     return TRUE;
@@ -217,7 +215,7 @@ run_local_encoder (MllamaVision *vision, const Plan *plan, GCancellable *cancell
   MllamaTowerLayout layout = {plan->n_local_rows, plan->n_images, plan->local, plan->local_bias};
 
   for (guint i = 0; i < vision->config->vision.n_layers; i++) {
-    if (!check_cancelled (cancellable, error))
+    if (!mllama_vision_check_cancelled (cancellable, error))
       return FALSE;
     if (plan->semantics == MLLAMA_SEMANTICS_META)
       store_taps (vision, plan, i);
@@ -235,7 +233,7 @@ run_global_encoder (MllamaVision *vision, const Plan *plan, GCancellable *cancel
   MllamaTowerLayout layout = {plan->n_global_rows, plan->n_images, plan->global, plan->global_bias};
 
   for (guint i = 0; i < vision->config->vision.n_global_layers; i++) {
-    if (!check_cancelled (cancellable, error))
+    if (!mllama_vision_check_cancelled (cancellable, error))
       return FALSE;
     run_layer (vision, &w->global_layers[i], vision->y, &layout);
   }
@@ -274,13 +272,15 @@ ensure_work_space (MllamaVision *vision, guint n_tower_rows, guint n_output_rows
   n_tower_rows = MAX (n_tower_rows, vision->n_tower_rows);
   n_output_rows = MAX (n_output_rows, vision->n_output_rows);
   free_work_space (vision);
-  if (!(vision->x = ops->tensor_new (vision->be, n_tower_rows, d, error)) ||
-      !(vision->y = ops->tensor_new (vision->be, n_tower_rows, d, error)) ||
-      !(vision->qkv = ops->tensor_new (vision->be, n_tower_rows, 3 * (gsize) d, error)) ||
-      !(vision->attention = ops->tensor_new (vision->be, n_tower_rows, d, error)) ||
-      !(vision->hidden = ops->tensor_new (vision->be, n_tower_rows, config->intermediate_size, error)) ||
-      !(vision->features = ops->tensor_new (vision->be, n_output_rows, config->output_dim, error)) ||
-      !(vision->projected = ops->tensor_new (vision->be, n_output_rows, vision->config->text.hidden_size, error))) {
+  if (!(vision->x = ops->tensor_new (vision->be, MLLAMA_TENSOR_ACT, n_tower_rows, d, error)) ||
+      !(vision->y = ops->tensor_new (vision->be, MLLAMA_TENSOR_ACT, n_tower_rows, d, error)) ||
+      !(vision->qkv = ops->tensor_new (vision->be, MLLAMA_TENSOR_ACT, n_tower_rows, 3 * (gsize) d, error)) ||
+      !(vision->attention = ops->tensor_new (vision->be, MLLAMA_TENSOR_ACT, n_tower_rows, d, error)) ||
+      !(vision->hidden =
+            ops->tensor_new (vision->be, MLLAMA_TENSOR_ACT, n_tower_rows, config->intermediate_size, error)) ||
+      !(vision->features = ops->tensor_new (vision->be, MLLAMA_TENSOR_ACT, n_output_rows, config->output_dim, error)) ||
+      !(vision->projected =
+            ops->tensor_new (vision->be, MLLAMA_TENSOR_ACT, n_output_rows, vision->config->text.hidden_size, error))) {
     free_work_space (vision);
     return FALSE;
   }

@@ -33,6 +33,9 @@ gboolean mllama_vision_run (MllamaVision *vision, const MllamaVisionImage *image
                             MllamaSemantics semantics, gboolean with_blanks, MllamaVisionRows *rows,
                             GCancellable *cancellable, GError **error);
 
+/* CANCELLED if it was. */
+gboolean mllama_vision_check_cancelled (GCancellable *cancellable, GError **error);
+
 /* act [rows][(1 + n_taps) * D]: final output | tap 0 | tap 1 ... */
 const MllamaTensor *mllama_vision_get_features (MllamaVision *vision);
 /* act [rows][text D]: the projector's output. Runs the projector. */

@@ -22,7 +22,7 @@
 #define SELF_LAYERS  8
 #define CROSS_LAYERS 2
 #define N_LOGITS     4096
-#define MAX_ROWS     64
+#define MAX_ROWS     MLLAMA_MAX_ROWS
 #define ROW_PAGES    16
 
 static double
@@ -112,9 +112,9 @@ run_tower (gpointer data)
   for (guint i = 0; i < TOWER_LAYERS; i++) {
     ops->layer_norm_linear (be, t->states, t->x, n, t->norm, t->norm, 1e-5f, t->qkv, NULL, FALSE);
     run_tower_attention (t);
-    ops->linear_residual (be, t->x, t->a, n, t->o, NULL, 0.5f, NULL, MLLAMA_PHASE_PREFILL);
+    ops->linear_residual (be, t->x, t->a, n, t->o, NULL, 0.5f);
     ops->layer_norm_linear (be, t->hidden, t->x, n, t->norm, t->norm, 1e-5f, t->fc1, t->fc1_bias, TRUE);
-    ops->linear_residual (be, t->x, t->hidden, n, t->fc2, t->norm, 0.5f, NULL, MLLAMA_PHASE_PREFILL);
+    ops->linear_residual (be, t->x, t->hidden, n, t->fc2, t->norm, 0.5f);
   }
 }
 
@@ -152,10 +152,9 @@ typedef struct {
       *down[SELF_LAYERS + CROSS_LAYERS], *head;
   MllamaTensor *x, *q, *a, *hidden, *normed, *logits;
   MllamaPass pass;
-  guint n_logits;
   MllamaSampling sampling[MAX_ROWS];
   MllamaSample samples[MAX_ROWS];
-  guint32 logit_tokens[MAX_ROWS];
+  guint32 outputs[MAX_ROWS];
 } Decoder;
 
 static void
@@ -166,6 +165,7 @@ run_decoder (gpointer data)
   const MllamaBackendOps *ops = d->device->ops;
   const MllamaPass *pass = &d->pass;
 
+  ops->pass_begin (be, pass);
   ops->embed_tokens (be, d->x, d->embedding, pass);
   for (guint i = 0; i < SELF_LAYERS + CROSS_LAYERS; i++) {
     if (i < SELF_LAYERS) {
@@ -175,13 +175,15 @@ run_decoder (gpointer data)
       ops->norm_q_heads (be, d->q, d->x, d->norm, 1e-5f, d->qkv[i], d->head_norm, pass);
       ops->cross_attention (be, d->a, d->q, i - SELF_LAYERS, pass);
     }
-    ops->linear_residual (be, d->x, d->a, pass->n_tokens, d->o[i], NULL, 0.1f, NULL, pass->phase);
+    ops->linear_residual_tokens (be, d->x, d->a, d->o[i], 0.1f, FALSE, pass);
     ops->norm_swiglu (be, d->hidden, d->x, d->norm, 1e-5f, d->gate_up[i], pass);
-    ops->linear_residual (be, d->x, d->hidden, pass->n_tokens, d->down[i], NULL, 0.1f, NULL, pass->phase);
+    ops->linear_residual_tokens (be, d->x, d->hidden, d->down[i], 0.1f, FALSE, pass);
   }
-  ops->norm_rows (be, d->normed, d->x, d->logit_tokens, d->n_logits, d->norm, 1e-5f);
-  ops->logits (be, d->logits, d->normed, d->n_logits, d->head, pass->phase);
-  ops->sample (be, d->logits, d->n_logits, d->sampling, d->samples, NULL);
+  ops->norm_outputs (be, d->normed, d->x, d->norm, 1e-5f, pass);
+  ops->logits (be, d->logits, d->normed, d->head, pass);
+  ops->draw (be, d->logits, pass);
+  ops->pass_end (be);
+  ops->samples_read (be, d->samples, NULL);
 }
 
 static void
@@ -210,7 +212,7 @@ create_decoder (Decoder *d, guint max_tokens)
 
 /* n_rows rows of n_tokens tokens each, from position on; all see the same n_keys keys. */
 static void
-bench_decoder (Decoder *d, MllamaPhase phase, guint n_rows, guint n_tokens, guint position, const MllamaSlab *slab,
+bench_decoder (Decoder *d, MllamaPassKind kind, guint n_rows, guint n_tokens, guint position, const MllamaSlab *slab,
                guint n_keys)
 {
   guint n = n_rows * n_tokens;
@@ -232,16 +234,29 @@ bench_decoder (Decoder *d, MllamaPhase phase, guint n_rows, guint n_tokens, guin
   for (guint i = 0; i < MAX_ROWS * ROW_PAGES; i++)
     pages[i] = i;
   for (guint i = 0; i < MAX_ROWS; i++) {
-    row_table[i].pages = pages + i * ROW_PAGES;
-    d->logit_tokens[i] = MIN (i, n_rows - 1) * n_tokens + n_tokens - 1;
-    d->sampling[i] = (MllamaSampling){.top_p = 1, .repetition_penalty = 1};
+    row_table[i] = (MllamaRow){i, pages + i * ROW_PAGES};
+    d->outputs[i] = i * n_tokens + n_tokens - 1;
+    d->sampling[i] = (MllamaSampling){.top_p = 1, .repetition_penalty = 1, .slot = i};
   }
-  d->pass = (MllamaPass){phase, n, ids, positions, rows, first_span, n_spans, sees_image, row_table, &span, d->pass.kv};
-  d->n_logits = n_rows;
-  time = measure (run_decoder, d, phase == MLLAMA_PHASE_DECODE ? 20 : 2, &cpu);
+  d->pass = (MllamaPass){.kind = kind,
+                         .n_tokens = n,
+                         .ids = ids,
+                         .positions = positions,
+                         .rows = rows,
+                         .first_span = first_span,
+                         .n_spans = n_spans,
+                         .sees_image = sees_image,
+                         .n_rows = n_rows,
+                         .n_spans_total = 1,
+                         .row_table = row_table,
+                         .spans = &span,
+                         .n_outputs = n_rows,
+                         .outputs = d->outputs,
+                         .sampling = d->sampling,
+                         .kv = d->pass.kv};
+  time = measure (run_decoder, d, n_tokens == 1 ? 20 : 2, &cpu);
   g_print ("%s of %2u x %3u tokens at position %3u, %4u cross keys: %7.2f ms (cpu %7.2f ms), %6.0f tokens/s\n",
-           phase == MLLAMA_PHASE_DECODE ? "decode " : "prefill", n_rows, n_tokens, position, n_keys, time * 1e3,
-           cpu * 1e3, n / time);
+           n_tokens == 1 ? "decode " : "prefill", n_rows, n_tokens, position, n_keys, time * 1e3, cpu * 1e3, n / time);
 }
 
 int
@@ -258,16 +273,16 @@ main (void)
   d->pass.kv = device->ops->kv_new (device->be, SELF_LAYERS, MAX_ROWS * ROW_PAGES, NULL);
   for (guint i = 0; i < CROSS_LAYERS; i++)
     device->ops->cross_keys_values (device->be, slab, i, states, 0, d->o[0], d->head_norm, 1e-5f);
-  bench_decoder (d, MLLAMA_PHASE_PREFILL, 1, 30, 0, NULL, 0);
-  bench_decoder (d, MLLAMA_PHASE_PREFILL, 1, 64, 0, NULL, 0);
-  bench_decoder (d, MLLAMA_PHASE_PREFILL, 1, 256, 0, NULL, 0);
-  bench_decoder (d, MLLAMA_PHASE_PREFILL, 1, 30, 0, slab, N_TILES * TILE_ROWS);
-  bench_decoder (d, MLLAMA_PHASE_DECODE, 1, 1, 64, NULL, 0);
-  bench_decoder (d, MLLAMA_PHASE_DECODE, 1, 1, 64, slab, TILE_ROWS);
-  bench_decoder (d, MLLAMA_PHASE_DECODE, 1, 1, 64, slab, N_TILES * TILE_ROWS);
-  bench_decoder (d, MLLAMA_PHASE_DECODE, 1, 1, 1000, NULL, 0);
-  bench_decoder (d, MLLAMA_PHASE_DECODE, 8, 1, 64, slab, TILE_ROWS);
-  bench_decoder (d, MLLAMA_PHASE_DECODE, 64, 1, 64, slab, TILE_ROWS);
+  bench_decoder (d, MLLAMA_PASS_FEW, 1, 30, 0, NULL, 0);
+  bench_decoder (d, MLLAMA_PASS_FEW, 1, 64, 0, NULL, 0);
+  bench_decoder (d, MLLAMA_PASS_MANY, 1, 256, 0, NULL, 0);
+  bench_decoder (d, MLLAMA_PASS_FEW, 1, 30, 0, slab, N_TILES * TILE_ROWS);
+  bench_decoder (d, MLLAMA_PASS_FEW, 1, 1, 64, NULL, 0);
+  bench_decoder (d, MLLAMA_PASS_FEW, 1, 1, 64, slab, TILE_ROWS);
+  bench_decoder (d, MLLAMA_PASS_FEW, 1, 1, 64, slab, N_TILES * TILE_ROWS);
+  bench_decoder (d, MLLAMA_PASS_FEW, 1, 1, 1000, NULL, 0);
+  bench_decoder (d, MLLAMA_PASS_FEW, 8, 1, 64, slab, TILE_ROWS);
+  bench_decoder (d, MLLAMA_PASS_FEW, 64, 1, 64, slab, TILE_ROWS);
   device->ops->kv_free (device->be, d->pass.kv);
   device->ops->slab_free (device->be, slab);
   g_free (d);

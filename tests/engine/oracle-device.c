@@ -190,7 +190,7 @@ oracle_tensor_new (OracleDevice *device, gsize n_rows, gsize width, const float 
   gsize n_all = n_rows + ORACLE_GUARD_ROWS;
   g_autofree float *all = g_new (float, n_all *width);
   GError *error = NULL;
-  MllamaTensor *tensor = device->ops->tensor_new (device->be, n_all, width, &error);
+  MllamaTensor *tensor = device->ops->tensor_new (device->be, MLLAMA_TENSOR_ACT, n_all, width, &error);
 
   g_assert_no_error (error);
   for (gsize i = 0; i < n_all * width; i++)

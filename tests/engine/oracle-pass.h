@@ -25,7 +25,8 @@ typedef struct {
   guint8 sees_image[ORACLE_PASS_TOKENS];
 } OraclePass;
 
-void oracle_pass_init (OraclePass *p, MllamaPhase phase, MllamaKv *kv);
+/* The two rows have the slots 0 and 1. */
+void oracle_pass_init (OraclePass *p, MllamaPassKind kind, MllamaKv *kv);
 
 /* n tokens of a row, from position on. */
 void oracle_pass_add (OraclePass *p, guint row, guint position, guint n);

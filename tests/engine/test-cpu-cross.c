@@ -15,7 +15,7 @@ enum {
 };
 
 static void
-check_q_heads (const OracleHeads *c, MllamaPhase phase)
+check_q_heads (const OracleHeads *c, MllamaPassKind kind)
 {
   enum {
     D = 21,
@@ -29,7 +29,7 @@ check_q_heads (const OracleHeads *c, MllamaPhase phase)
   MllamaTensor *q_tensor = oracle_tensor_new (device, N, width, NULL);
   OraclePass p;
 
-  oracle_pass_init (&p, phase, NULL);
+  oracle_pass_init (&p, kind, NULL);
   oracle_pass_add (&p, 0, 3, N);
   device->ops->norm_q_heads (device->be, q_tensor, oracle_tensor_new (device, N, D, x),
                              oracle_vector_new (device, D, norm), EPS, oracle_matrix_new (device, width, D, w),
@@ -51,8 +51,8 @@ static void
 test_norm_q_heads (void)
 {
   for (guint i = 0; i < ORACLE_N_HEADS; i++) {
-    check_q_heads (&oracle_heads[i], MLLAMA_PHASE_PREFILL);
-    check_q_heads (&oracle_heads[i], MLLAMA_PHASE_DECODE);
+    check_q_heads (&oracle_heads[i], MLLAMA_PASS_MANY);
+    check_q_heads (&oracle_heads[i], MLLAMA_PASS_FEW);
   }
 }
 
@@ -155,9 +155,10 @@ check_cross (const OracleHeads *c)
   MllamaTensor *a = oracle_tensor_new (device, N, width, NULL);
   OraclePass p;
 
-  oracle_pass_init (&p, MLLAMA_PHASE_PREFILL, NULL);
+  oracle_pass_init (&p, MLLAMA_PASS_MANY, NULL);
   oracle_pass_add (&p, 0, 0, N);
   p.pass.spans = spans;
+  p.pass.n_spans_total = G_N_ELEMENTS (spans);
   for (guint t = 0; t < N; t++) {
     p.first_span[t] = t < 4 ? t : 2;
     p.n_spans[t] = t < 4 ? 1 : t == 4 ? 3 : 0; /* the last sees nothing */
@@ -193,9 +194,10 @@ test_nan_among_the_keys_reaches_the_token (void)
   MllamaTensor *a = oracle_tensor_new (device, 2, 16, NULL);
   OraclePass p;
 
-  oracle_pass_init (&p, MLLAMA_PHASE_DECODE, NULL);
+  oracle_pass_init (&p, MLLAMA_PASS_FEW, NULL);
   oracle_pass_add (&p, 0, 0, 2);
   p.pass.spans = spans;
+  p.pass.n_spans_total = G_N_ELEMENTS (spans);
   p.first_span[1] = 1;
   p.n_spans[0] = p.n_spans[1] = 1;
   device->ops->cross_attention (device->be, a, oracle_tensor_new (device, 2, 16, q), LAYER, &p.pass);
@@ -221,9 +223,10 @@ test_bits_of_cross_attention_do_not_depend_on_companions (void)
   MllamaTensor *a = oracle_tensor_new (device, N, D, NULL);
   OraclePass p;
 
-  oracle_pass_init (&p, MLLAMA_PHASE_DECODE, NULL);
+  oracle_pass_init (&p, MLLAMA_PASS_FEW, NULL);
   oracle_pass_add (&p, 0, 0, N);
   p.pass.spans = spans;
+  p.pass.n_spans_total = G_N_ELEMENTS (spans);
   for (guint t = 0; t < N; t++)
     p.n_spans[t] = 1 + t % 2;
   device->ops->cross_attention (device->be, a, oracle_tensor_new (device, N, D, q), LAYER, &p.pass);

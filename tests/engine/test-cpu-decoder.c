@@ -3,6 +3,7 @@
 #include "oracle.h"
 #include "oracle-device.h"
 #include "oracle-pass.h"
+#include "rope.h"
 
 #include <math.h>
 #include <string.h>
@@ -28,7 +29,7 @@ test_frequencies_are_those_of_transformers (void)
     float inv_freq[64];
     guint n = golden->head_width / 2, n_equal = 0;
 
-    mllama_cpu_rope_get_frequencies (&golden->rope, golden->head_width, inv_freq);
+    mllama_rope_get_frequencies (&golden->rope, golden->head_width, inv_freq);
     for (guint k = 0; k < n; k++) {
       float expected = golden->inv_freq[k];
       n_equal += inv_freq[k] == expected;
@@ -44,7 +45,7 @@ test_angles_know_the_values_of_the_specification (void)
 {
   float inv_freq[64], cosines[64], sines[64];
 
-  mllama_cpu_rope_get_frequencies (&rope_goldens[0].rope, 128, inv_freq);
+  mllama_rope_get_frequencies (&rope_goldens[0].rope, 128, inv_freq);
   g_assert_cmpfloat_with_epsilon (inv_freq[30], 1.371893568e-3f, 3e-10f);
   g_assert_cmpfloat_with_epsilon (inv_freq[63], 3.068925989e-7f, 1e-13f);
   mllama_cpu_rope_get_angles (inv_freq, 128, 1000, cosines, sines);
@@ -96,7 +97,7 @@ find_key (const MllamaKv *kv, MllamaCpuPart part, guint row, guint position, gui
 }
 
 static void
-check_qkv (const OracleHeads *c, MllamaPhase phase)
+check_qkv (const OracleHeads *c, MllamaPassKind kind)
 {
   enum {
     D = 37
@@ -111,7 +112,7 @@ check_qkv (const OracleHeads *c, MllamaPhase phase)
   MllamaTensor *q_tensor;
   OraclePass p;
 
-  oracle_pass_init (&p, phase, kv);
+  oracle_pass_init (&p, kind, kv);
   oracle_pass_add (&p, 1, 60, 9); /* crosses a page */
   oracle_pass_add (&p, 0, 0, 1);
   oracle_pass_add (&p, 0, 255, 2);
@@ -146,8 +147,8 @@ static void
 test_norm_qkv_rope (void)
 {
   for (guint i = 0; i < ORACLE_N_HEADS; i++) {
-    check_qkv (&oracle_heads[i], MLLAMA_PHASE_PREFILL);
-    check_qkv (&oracle_heads[i], MLLAMA_PHASE_DECODE);
+    check_qkv (&oracle_heads[i], MLLAMA_PASS_MANY);
+    check_qkv (&oracle_heads[i], MLLAMA_PASS_FEW);
   }
 }
 
@@ -191,7 +192,7 @@ check_self (const OracleHeads *c)
   MllamaTensor *a;
   OraclePass p;
 
-  oracle_pass_init (&p, MLLAMA_PHASE_PREFILL, kv);
+  oracle_pass_init (&p, MLLAMA_PASS_MANY, kv);
   fill_keys (device, kv, 0, 200);
   fill_keys (device, kv, 1, 70);
   for (guint i = 0; i < G_N_ELEMENTS (lengths); i++)
@@ -233,14 +234,14 @@ typedef struct {
 /* Tokens [first, first + n) of the prompt in row 1; before and after them, tokens of row 0. Appends their attention to
  * found. */
 static void
-run_chunk (const SelfLayer *layer, MllamaPhase phase, guint first, guint n, guint n_before, float *found)
+run_chunk (const SelfLayer *layer, MllamaPassKind kind, guint first, guint n, guint n_before, float *found)
 {
   const MllamaBackendOps *ops = layer->device->ops;
   MllamaTensor *x, *q, *a;
   g_autofree float *all = NULL;
   OraclePass p;
 
-  oracle_pass_init (&p, phase, layer->kv);
+  oracle_pass_init (&p, kind, layer->kv);
   oracle_pass_add (&p, 0, 0, n_before);
   oracle_pass_add (&p, 1, first, n);
   x = oracle_tensor_new (layer->device, p.pass.n_tokens, TEXT_D, NULL);
@@ -267,12 +268,11 @@ test_bits_do_not_depend_on_the_chunks_of_a_prefill (void)
   SelfLayer layer = {device, oracle_vector_new (device, TEXT_D, norm), oracle_matrix_new (device, 96, TEXT_D, w), x,
                      create_kv (device)};
 
-  run_chunk (&layer, MLLAMA_PHASE_PREFILL, 0, N_PROMPT, 0, whole);
+  run_chunk (&layer, MLLAMA_PASS_MANY, 0, N_PROMPT, 0, whole);
   for (guint i = 0; i < G_N_ELEMENTS (chunks); i++) {
     poison_kv (layer.kv);
     for (guint t = 0; t < N_PROMPT; t += chunks[i])
-      run_chunk (&layer, i % 2 ? MLLAMA_PHASE_PREFILL : MLLAMA_PHASE_DECODE, t, MIN (chunks[i], N_PROMPT - t), i * 9,
-                 found);
+      run_chunk (&layer, i % 2 ? MLLAMA_PASS_MANY : MLLAMA_PASS_FEW, t, MIN (chunks[i], N_PROMPT - t), i * 9, found);
     g_assert_cmpmem (found, N_PROMPT * TEXT_D * sizeof (float), whole, N_PROMPT * TEXT_D * sizeof (float));
   }
   device->ops->kv_free (device->be, layer.kv);
@@ -281,61 +281,34 @@ test_bits_do_not_depend_on_the_chunks_of_a_prefill (void)
 /* --- the rest --- */
 
 static void
-test_embed_tokens_and_norm_rows (void)
+test_embed_tokens_and_norm_outputs (void)
 {
   enum {
     N_IDS = 11,
     D = 23,
     N = 4
   };
-  static const guint32 ids[N] = {10, 0, 3, 3}, tokens[3] = {3, 0, 1};
+  static const guint32 ids[N] = {10, 0, 3, 3}, outputs[3] = {3, 0, 1};
   g_autoptr (OracleDevice) device = oracle_device_new (2, 1, 8);
   g_autofree float *table = oracle_random (device, N_IDS * D, 1), *norm = oracle_random (device, D, 1), *x = NULL,
                    *y = NULL;
   MllamaTensor *x_tensor = oracle_tensor_new (device, N, D, NULL), *y_tensor = oracle_tensor_new (device, 3, D, NULL);
-  MllamaPass pass = {.n_tokens = N, .ids = ids};
+  MllamaPass pass = {.n_tokens = N, .ids = ids, .n_outputs = 3, .outputs = outputs};
 
   device->ops->embed_tokens (device->be, x_tensor, oracle_table_new (device, N_IDS, D, table), &pass);
-  device->ops->norm_rows (device->be, y_tensor, x_tensor, tokens, 3, oracle_vector_new (device, D, norm), EPS);
+  device->ops->norm_outputs (device->be, y_tensor, x_tensor, oracle_vector_new (device, D, norm), EPS, &pass);
   x = oracle_tensor_read (device, x_tensor, N, D);
   y = oracle_tensor_read (device, y_tensor, 3, D);
   for (guint t = 0; t < N; t++)
     g_assert_cmpmem (x + t * D, D * sizeof (float), table + ids[t] * D, D * sizeof (float));
   for (guint i = 0; i < 3; i++) {
     OracleNumber expected[D];
-    oracle_exact (expected, x + tokens[i] * D, D);
+    oracle_exact (expected, x + outputs[i] * D, D);
     oracle_rms_norm (expected, expected, norm, D, EPS);
     oracle_check (y + i * D, expected, D);
   }
   oracle_tensor_check_guard (device, x_tensor, N, D);
   oracle_tensor_check_guard (device, y_tensor, 3, D);
-}
-
-static void
-test_sample_draws_from_every_row (void)
-{
-  enum {
-    N = 3,
-    Z = 17
-  };
-  g_autoptr (OracleDevice) device = oracle_device_new (2, 1, 8);
-  g_autofree float *values = oracle_random (device, N * Z, 1);
-  MllamaSampling sampling[N];
-  MllamaSample samples[N];
-  GError *error = NULL;
-
-  for (guint i = 0; i < N; i++)
-    sampling[i] = (MllamaSampling){.top_p = 1, .repetition_penalty = 1};
-  values[5] = 3;
-  values[Z + 16] = 4;
-  values[2 * Z + 1] = NAN;
-  g_assert_true (
-      device->ops->sample (device->be, oracle_tensor_new (device, N, Z, values), N, sampling, samples, &error));
-  g_assert_no_error (error);
-  g_assert_cmpuint (samples[0].id, ==, 5);
-  g_assert_cmpuint (samples[1].id, ==, 16);
-  g_assert_cmpfloat_with_epsilon (samples[1].logprob, mllama_log_softmax_at (values + Z, Z, 16), 1e-12);
-  g_assert_true (samples[0].finite && samples[1].finite && !samples[2].finite);
 }
 
 int
@@ -349,7 +322,6 @@ main (int argc, char **argv)
   g_test_add_func ("/cpu/decoder/self_attention", test_self_attention);
   g_test_add_func ("/cpu/decoder/bits_do_not_depend_on_the_chunks_of_a_prefill",
                    test_bits_do_not_depend_on_the_chunks_of_a_prefill);
-  g_test_add_func ("/cpu/decoder/embed_tokens_and_norm_rows", test_embed_tokens_and_norm_rows);
-  g_test_add_func ("/cpu/decoder/sample_draws_from_every_row", test_sample_draws_from_every_row);
+  g_test_add_func ("/cpu/decoder/embed_tokens_and_norm_outputs", test_embed_tokens_and_norm_outputs);
   return g_test_run ();
 }

@@ -64,16 +64,16 @@ test_too_much_memory_names_needed_and_available (void)
   GError *error = NULL;
 
   /* More than there is, more than can be addressed, more than can be counted. */
-  g_assert_null (ops->tensor_new (device->be, (gsize) 1 << 30, 1 << 14, &error));
+  g_assert_null (ops->tensor_new (device->be, MLLAMA_TENSOR_ACT, (gsize) 1 << 30, 1 << 14, &error));
   g_assert_nonnull (strstr (error->message, "available"));
   check_out_of_memory (&error);
-  g_assert_null (ops->tensor_new (device->be, G_MAXSIZE / 8, 1, &error));
+  g_assert_null (ops->tensor_new (device->be, MLLAMA_TENSOR_ACT, G_MAXSIZE / 8, 1, &error));
   check_out_of_memory (&error);
-  g_assert_null (ops->tensor_new (device->be, (gsize) 1 << 58, 16, &error)); /* 2^64 bytes */
+  g_assert_null (ops->tensor_new (device->be, MLLAMA_TENSOR_ACT, (gsize) 1 << 58, 16, &error)); /* 2^64 bytes */
   check_out_of_memory (&error);
-  g_assert_null (ops->tensor_new (device->be, G_MAXSIZE, G_MAXSIZE, &error));
+  g_assert_null (ops->tensor_new (device->be, MLLAMA_TENSOR_ACT, G_MAXSIZE, G_MAXSIZE, &error));
   check_out_of_memory (&error);
-  g_assert_null (ops->tensor_new (device->be, 1, G_MAXSIZE, &error));
+  g_assert_null (ops->tensor_new (device->be, MLLAMA_TENSOR_ACT, 1, G_MAXSIZE, &error));
   check_out_of_memory (&error);
   g_assert_null (ops->slab_new (device->be, G_MAXUINT, G_MAXUINT, &error));
   check_out_of_memory (&error);
@@ -91,7 +91,7 @@ test_more_than_is_available_is_refused (void)
   for (guint i = 0; i < 10 && !is_refused; i++) {
     gsize n_bytes = device->ops->get_free_bytes (device->be) + (256 << 20);
     g_autoptr (GError) error = NULL;
-    MllamaTensor *tensor = device->ops->tensor_new (device->be, n_bytes / 64, 16, &error);
+    MllamaTensor *tensor = device->ops->tensor_new (device->be, MLLAMA_TENSOR_ACT, n_bytes / 64, 16, &error);
 
     is_refused = g_error_matches (error, MLLAMA_ERROR, MLLAMA_ERROR_OUT_OF_MEMORY);
     device->ops->tensor_free (device->be, tensor);

@@ -21,6 +21,7 @@ typedef enum {
   LAYER_NORM,
   LAYER_NORM_GELU,
   RESIDUAL,
+  RESIDUAL_TOKENS,
   SWIGLU,
   LOGITS,
   N_KINDS,
@@ -30,7 +31,7 @@ typedef enum {
 typedef struct {
   OracleDevice *device;
   Kind kind;
-  MllamaPhase phase;
+  MllamaPassKind pass_kind;
   guint n_in, n_out; /* n_out: width of the result */
   float gate;
   float *w, *bias, *norm, *norm_bias;
@@ -38,12 +39,12 @@ typedef struct {
 } Case;
 
 static Case *
-case_new (OracleDevice *device, Kind kind, MllamaPhase phase, guint n_in, guint n_out)
+case_new (OracleDevice *device, Kind kind, MllamaPassKind pass_kind, guint n_in, guint n_out)
 {
   Case *c = g_new0 (Case, 1);
   guint n_w = kind == SWIGLU ? 2 * n_out : n_out;
 
-  *c = (Case){device, kind, phase, n_in, n_out, -0.7f};
+  *c = (Case){device, kind, pass_kind, n_in, n_out, -0.7f};
   c->w = oracle_random (device, (gsize) n_w * n_in, 1);
   c->bias = oracle_random (device, n_out, 1);
   c->norm = oracle_random (device, n_in, 2);
@@ -67,13 +68,14 @@ case_free (Case *c)
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Case, case_free)
 
-/* x [n_rows][n_in]; y holds n_rows of n_out before, and is the residual's other half. */
+/* x [n_rows][n_in]; y holds n_rows of n_out before, and is the residual's other half. select: rows that see a picture,
+ * if the others are to be left out. */
 static void
 run_operation (const Case *c, MllamaTensor *y, const MllamaTensor *x, guint n_rows, const guint8 *select)
 {
   const MllamaBackendOps *ops = c->device->ops;
   MllamaBackend *be = c->device->be;
-  MllamaPass pass = {.phase = c->phase, .n_tokens = n_rows};
+  MllamaPass pass = {.kind = c->pass_kind, .n_tokens = n_rows, .n_outputs = n_rows, .sees_image = select};
 
   switch (c->kind) {
   case LINEAR:
@@ -85,21 +87,30 @@ run_operation (const Case *c, MllamaTensor *y, const MllamaTensor *x, guint n_ro
                             c->kind == LAYER_NORM_GELU);
     break;
   case RESIDUAL:
-    ops->linear_residual (be, y, x, n_rows, c->w_weight, c->bias_weight, c->gate, select, c->phase);
+    ops->linear_residual (be, y, x, n_rows, c->w_weight, c->bias_weight, c->gate);
+    break;
+  case RESIDUAL_TOKENS:
+    ops->linear_residual_tokens (be, y, x, c->w_weight, c->gate, select != NULL, &pass);
     break;
   case SWIGLU:
     ops->norm_swiglu (be, y, x, c->norm_weight, EPS, c->w_weight, &pass);
     break;
   default:
-    ops->logits (be, y, x, n_rows, c->w_weight, c->phase);
+    ops->logits (be, y, x, c->w_weight, &pass);
   }
+}
+
+static gboolean
+is_residual (const Case *c)
+{
+  return c->kind == RESIDUAL || c->kind == RESIDUAL_TOKENS;
 }
 
 static void
 expect_row (const Case *c, const float *x, const float *residual, OracleNumber *y)
 {
   g_autofree OracleNumber *in = g_new (OracleNumber, c->n_in), *out = g_new (OracleNumber, 2 * c->n_out);
-  gboolean has_bias = c->kind != SWIGLU && c->kind != LOGITS;
+  gboolean has_bias = c->kind != SWIGLU && c->kind != LOGITS && c->kind != RESIDUAL_TOKENS;
 
   oracle_exact (in, x, c->n_in);
   if (c->kind == LAYER_NORM || c->kind == LAYER_NORM_GELU)
@@ -111,7 +122,7 @@ expect_row (const Case *c, const float *x, const float *residual, OracleNumber *
     oracle_gelu (out, c->n_out);
   if (c->kind == SWIGLU)
     oracle_swiglu (out, out, out + c->n_out, c->n_out);
-  if (c->kind == RESIDUAL) {
+  if (is_residual (c)) {
     oracle_exact (y, residual, c->n_out);
     oracle_add (y, out, c->gate, c->n_out);
   } else
@@ -125,7 +136,7 @@ check_case (const Case *c, guint n_rows)
                    *residual = oracle_random (c->device, (gsize) n_rows * c->n_out, 1), *found = NULL;
   g_autofree OracleNumber *expected = g_new (OracleNumber, c->n_out);
   MllamaTensor *x_tensor = oracle_tensor_new (c->device, n_rows, c->n_in, x);
-  MllamaTensor *y_tensor = oracle_tensor_new (c->device, n_rows, c->n_out, c->kind == RESIDUAL ? residual : NULL);
+  MllamaTensor *y_tensor = oracle_tensor_new (c->device, n_rows, c->n_out, is_residual (c) ? residual : NULL);
 
   run_operation (c, y_tensor, x_tensor, n_rows, NULL);
   found = oracle_tensor_read (c->device, y_tensor, n_rows, c->n_out);
@@ -140,10 +151,10 @@ check_case (const Case *c, guint n_rows)
 static void
 check_kind (Kind kind)
 {
-  for (guint phase = MLLAMA_PHASE_PREFILL; phase <= MLLAMA_PHASE_DECODE; phase++)
+  for (guint pass_kind = MLLAMA_PASS_FEW; pass_kind <= MLLAMA_PASS_MANY; pass_kind++)
     for (guint s = 0; s < G_N_ELEMENTS (shapes); s++) {
       g_autoptr (OracleDevice) device = oracle_device_new (2, 1, 8);
-      g_autoptr (Case) c = case_new (device, kind, phase, shapes[s].n_in, shapes[s].n_out);
+      g_autoptr (Case) c = case_new (device, kind, pass_kind, shapes[s].n_in, shapes[s].n_out);
 
       for (guint i = 0; i < G_N_ELEMENTS (row_counts); i++)
         check_case (c, row_counts[i]);
@@ -175,6 +186,12 @@ test_linear_residual (void)
 }
 
 static void
+test_linear_residual_tokens (void)
+{
+  check_kind (RESIDUAL_TOKENS);
+}
+
+static void
 test_norm_swiglu (void)
 {
   check_kind (SWIGLU);
@@ -196,9 +213,9 @@ test_rows_left_out_keep_their_bits (void)
     N_OUT = 21
   };
 
-  for (guint phase = MLLAMA_PHASE_PREFILL; phase <= MLLAMA_PHASE_DECODE; phase++) {
+  for (guint pass_kind = MLLAMA_PASS_FEW; pass_kind <= MLLAMA_PASS_MANY; pass_kind++) {
     g_autoptr (OracleDevice) device = oracle_device_new (2, 1, 8);
-    g_autoptr (Case) c = case_new (device, RESIDUAL, phase, N_IN, N_OUT);
+    g_autoptr (Case) c = case_new (device, RESIDUAL_TOKENS, pass_kind, N_IN, N_OUT);
     g_autofree float *x = oracle_random (device, N_ROWS * N_IN, 1), *y = oracle_random (device, N_ROWS * N_OUT, 1);
     g_autofree float *found = NULL;
     guint8 select[N_ROWS] = {0}; /* the second block has none */
@@ -229,7 +246,7 @@ static void
 test_bias_may_be_missing (void)
 {
   g_autoptr (OracleDevice) device = oracle_device_new (2, 1, 8);
-  g_autoptr (Case) c = case_new (device, LINEAR, MLLAMA_PHASE_PREFILL, 24, 10);
+  g_autoptr (Case) c = case_new (device, LINEAR, MLLAMA_PASS_MANY, 24, 10);
   g_autofree float *x = oracle_random (device, 24, 1), *found = NULL, *zeros = g_new0 (float, 10);
   MllamaTensor *y_tensor = oracle_tensor_new (device, 1, 10, zeros);
   MllamaTensor *x_tensor = oracle_tensor_new (device, 1, 24, x);
@@ -240,7 +257,7 @@ test_bias_may_be_missing (void)
   device->ops->linear (device->be, y_tensor, x_tensor, 1, c->w_weight, NULL);
   found = oracle_tensor_read (device, y_tensor, 1, 10);
   oracle_check (found, expected, 10);
-  device->ops->linear_residual (device->be, y_tensor, x_tensor, 1, c->w_weight, NULL, -1, NULL, MLLAMA_PHASE_PREFILL);
+  device->ops->linear_residual (device->be, y_tensor, x_tensor, 1, c->w_weight, NULL, -1);
   g_free (found);
   found = oracle_tensor_read (device, y_tensor, 1, 10);
   for (guint i = 0; i < 10; i++)
@@ -250,10 +267,10 @@ test_bias_may_be_missing (void)
 static void
 test_nan_in_a_weight_reaches_its_column (void)
 {
-  for (guint phase = MLLAMA_PHASE_PREFILL; phase <= MLLAMA_PHASE_DECODE; phase++)
+  for (guint pass_kind = MLLAMA_PASS_FEW; pass_kind <= MLLAMA_PASS_MANY; pass_kind++)
     for (guint kind = 0; kind < N_KINDS; kind++) {
       g_autoptr (OracleDevice) device = oracle_device_new (2, 1, 8);
-      g_autoptr (Case) c = case_new (device, kind, phase, 40, 10);
+      g_autoptr (Case) c = case_new (device, kind, pass_kind, 40, 10);
       g_autofree float *x = oracle_random (device, 3 * 40, 1), *y = oracle_random (device, 3 * 10, 1), *found = NULL;
       MllamaTensor *y_tensor = oracle_tensor_new (device, 3, 10, y);
 
@@ -296,11 +313,11 @@ check_row_in_company (const Case *c, const float *x, const float *residual, cons
 }
 
 static void
-check_company (Kind kind, MllamaPhase phase, guint n_in, guint n_out)
+check_company (Kind kind, MllamaPassKind pass_kind, guint n_in, guint n_out)
 {
   static const guint counts[] = {1, 2, 7, 32, 64, 65};
   g_autoptr (OracleDevice) device = oracle_device_new (2, 1, 8);
-  g_autoptr (Case) c = case_new (device, kind, phase, n_in, n_out);
+  g_autoptr (Case) c = case_new (device, kind, pass_kind, n_in, n_out);
   g_autofree float *x = oracle_random (device, (gsize) N_ALL * n_in, 1),
                    *residual = oracle_random (device, (gsize) N_ALL * n_out, 1), *all = NULL;
   MllamaTensor *y_tensor = oracle_tensor_new (device, N_ALL, n_out, residual);
@@ -315,10 +332,10 @@ check_company (Kind kind, MllamaPhase phase, guint n_in, guint n_out)
 static void
 check_all_company (void)
 {
-  for (guint phase = MLLAMA_PHASE_PREFILL; phase <= MLLAMA_PHASE_DECODE; phase++)
+  for (guint pass_kind = MLLAMA_PASS_FEW; pass_kind <= MLLAMA_PASS_MANY; pass_kind++)
     for (guint kind = 0; kind < N_KINDS; kind++) {
-      check_company (kind, phase, WIDE_IN, WIDE_OUT);
-      check_company (kind, phase, 37, 13);
+      check_company (kind, pass_kind, WIDE_IN, WIDE_OUT);
+      check_company (kind, pass_kind, 37, 13);
     }
 }
 
@@ -422,6 +439,7 @@ main (int argc, char **argv)
   g_test_add_func ("/cpu/products/layer_norm_linear", test_layer_norm_linear);
   g_test_add_func ("/cpu/products/layer_norm_linear_gelu", test_layer_norm_linear_gelu);
   g_test_add_func ("/cpu/products/linear_residual", test_linear_residual);
+  g_test_add_func ("/cpu/products/linear_residual_tokens", test_linear_residual_tokens);
   g_test_add_func ("/cpu/products/norm_swiglu", test_norm_swiglu);
   g_test_add_func ("/cpu/products/logits", test_logits);
   g_test_add_func ("/cpu/products/rows_left_out_keep_their_bits", test_rows_left_out_keep_their_bits);

@@ -5,8 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MAX_LOGITS  64
-#define MAX_HISTORY 8
+#define MAX_LOGITS 64
 
 /* --- against transformers --- */
 
@@ -15,7 +14,7 @@ typedef struct {
   gsize n_logits;
   float logits[MAX_LOGITS];
   double probabilities[MAX_LOGITS], logprobs[MAX_LOGITS];
-  guint32 history[MAX_HISTORY];
+  guint32 history[MAX_LOGITS / 32];
   MllamaSampling sampling;
 } Golden;
 
@@ -35,13 +34,11 @@ read_golden (Golden *golden, JsonObject *object)
     golden->logprobs[i] = json_array_get_double_element (logprobs, i);
   }
   for (guint i = 0; i < json_array_get_length (history); i++)
-    golden->history[i] = json_array_get_int_element (history, i);
+    mllama_history_add (golden->history, golden->n_logits, json_array_get_int_element (history, i));
   golden->sampling = (MllamaSampling){.temperature = json_object_get_double_member (object, "temperature"),
                                       .top_k = json_object_get_int_member (object, "top_k"),
                                       .top_p = json_object_get_double_member (object, "top_p"),
-                                      .repetition_penalty = json_object_get_double_member (object, "penalty"),
-                                      .history = golden->history,
-                                      .n_history = json_array_get_length (history)};
+                                      .repetition_penalty = json_object_get_double_member (object, "penalty")};
 }
 
 /* Draws so often that each id's share is known to 4 standard deviations; what transformers drops never comes. */
@@ -60,7 +57,7 @@ check_golden (const Golden *golden)
     MllamaSample sample;
 
     sampling.position = i;
-    sample = mllama_sampler_draw (sampler, golden->logits, &sampling);
+    sample = mllama_sampler_draw (sampler, golden->logits, &sampling, golden->history);
     g_assert_true (sample.finite);
     g_assert_cmpuint (sample.id, <, golden->n_logits);
     g_assert_cmpfloat_with_epsilon (sample.logprob, golden->logprobs[sample.id], 1e-9);
@@ -102,13 +99,23 @@ test_shares_are_those_of_transformers (void)
 /* --- single rules --- */
 
 static MllamaSample
-draw (const float *logits, gsize n, const MllamaSampling *sampling)
+draw_after (const float *logits, gsize n, const MllamaSampling *sampling, const guint32 *ids, gsize n_ids)
 {
   MllamaSampler *sampler = mllama_sampler_new (n);
-  MllamaSample sample = mllama_sampler_draw (sampler, logits, sampling);
+  g_autofree guint32 *history = g_new0 (guint32, mllama_history_get_words (n));
+  MllamaSample sample;
 
+  for (gsize i = 0; i < n_ids; i++)
+    mllama_history_add (history, n, ids[i]);
+  sample = mllama_sampler_draw (sampler, logits, sampling, history);
   mllama_sampler_free (sampler);
   return sample;
+}
+
+static MllamaSample
+draw (const float *logits, gsize n, const MllamaSampling *sampling)
+{
+  return draw_after (logits, n, sampling, NULL, 0);
 }
 
 static void
@@ -131,10 +138,9 @@ static void
 test_logprob_is_of_the_raw_logits (void)
 {
   float logits[] = {2, 3, -1};
-  const guint32 history[] = {1, 0};
-  MllamaSampling sampling = {
-      .temperature = 0.3, .top_k = 1, .top_p = 1, .repetition_penalty = 9, .history = history, .n_history = 1};
-  MllamaSample sample = draw (logits, 3, &sampling);
+  const guint32 history[] = {1};
+  MllamaSampling sampling = {.temperature = 0.3, .top_k = 1, .top_p = 1, .repetition_penalty = 9};
+  MllamaSample sample = draw_after (logits, 3, &sampling, history, 1);
   double sum = exp (2) + exp (3) + exp (-1);
 
   g_assert_cmpuint (sample.id, ==, 0); /* 3 / 9 < 2 */
@@ -148,18 +154,17 @@ test_penalty_lowers_positive_and_negative_logits_once (void)
 {
   float positive[] = {4, 3.5f}, negative[] = {-2, -2.5f};
   const guint32 history[] = {0, 0, 0}, outside[] = {0, 2, 128256, G_MAXUINT32};
-  MllamaSampling sampling = {.top_p = 1, .repetition_penalty = 1.1, .history = history, .n_history = 3};
+  MllamaSampling sampling = {.top_p = 1, .repetition_penalty = 1.1};
 
-  g_assert_cmpuint (draw (positive, 2, &sampling).id, ==, 0); /* 4 / 1.1 > 3.5; punished twice it would lose */
+  g_assert_cmpuint (draw_after (positive, 2, &sampling, history, 3).id, ==,
+                    0); /* 4 / 1.1 > 3.5; punished twice it would lose */
   sampling.repetition_penalty = 1.2;
-  g_assert_cmpuint (draw (positive, 2, &sampling).id, ==, 1);
-  g_assert_cmpuint (draw (negative, 2, &sampling).id, ==, 0); /* -2.4 > -2.5 */
+  g_assert_cmpuint (draw_after (positive, 2, &sampling, history, 3).id, ==, 1);
+  g_assert_cmpuint (draw_after (negative, 2, &sampling, history, 3).id, ==, 0); /* -2.4 > -2.5 */
   sampling.repetition_penalty = 1.3;
-  g_assert_cmpuint (draw (negative, 2, &sampling).id, ==, 1);
+  g_assert_cmpuint (draw_after (negative, 2, &sampling, history, 3).id, ==, 1);
   /* Ids without a logit, such as the image token, are passed over. */
-  sampling.history = outside;
-  sampling.n_history = G_N_ELEMENTS (outside);
-  g_assert_cmpuint (draw (negative, 2, &sampling).id, ==, 1);
+  g_assert_cmpuint (draw_after (negative, 2, &sampling, outside, G_N_ELEMENTS (outside)).id, ==, 1);
 }
 
 static void
@@ -223,15 +228,15 @@ test_draws_depend_on_seed_and_position_alone (void)
   }
   for (guint i = 0; i < N; i++) {
     sampling.position = i;
-    first[i] = mllama_sampler_draw (sampler, logits, &sampling).id;
+    first[i] = mllama_sampler_draw (sampler, logits, &sampling, NULL).id;
   }
   for (guint i = N; i-- > 0;) {
     sampling.position = i;
-    mllama_sampler_draw (sampler, others, &sampling);
-    g_assert_cmpuint (mllama_sampler_draw (sampler, logits, &sampling).id, ==, first[i]);
+    mllama_sampler_draw (sampler, others, &sampling, NULL);
+    g_assert_cmpuint (mllama_sampler_draw (sampler, logits, &sampling, NULL).id, ==, first[i]);
     g_assert_cmpuint (draw (logits, Z, &sampling).id, ==, first[i]);
     sampling.seed = 13;
-    n_equal_seed += mllama_sampler_draw (sampler, logits, &sampling).id == first[i];
+    n_equal_seed += mllama_sampler_draw (sampler, logits, &sampling, NULL).id == first[i];
     sampling.seed = 12;
     n_equal_position += i > 0 && first[i] == first[i - 1];
   }
@@ -262,7 +267,7 @@ test_noise_is_even_and_independent (void)
 
       sampling.seed = by_seed ? i : 1;
       sampling.position = by_seed ? 1 : i;
-      id = mllama_sampler_draw (sampler, logits, &sampling).id;
+      id = mllama_sampler_draw (sampler, logits, &sampling, NULL).id;
       counts[id]++;
       pairs[(id - last) % Z]++;
       last = id;
@@ -295,7 +300,7 @@ test_a_large_row_keeps_what_sorting_would_keep (void)
     logits[i] = g_rand_double_range (rand, -1, 1);
   for (guint i = 0; i < 300; i++) {
     MllamaSampling sampling = {.temperature = 1, .top_k = K, .top_p = 1, .repetition_penalty = 1, .position = i};
-    MllamaSample sample = mllama_sampler_draw (sampler, logits, &sampling);
+    MllamaSample sample = mllama_sampler_draw (sampler, logits, &sampling, NULL);
 
     n_larger = 0;
     for (guint k = 0; k < Z; k++)

@@ -45,6 +45,7 @@ typedef struct {
   guint n_running, n_waiting;                 /* answers at this moment */
   gsize weight_bytes, kv_bytes, states_bytes; /* memory held at this moment */
   guint64 load_ns;
+  gsize device_free_bytes, device_total_bytes; /* of all users of the device; G_MAXSIZE: unknown */
 } MllamaStatistics;
 
 /* mllama_model_open: finds the checkpoint (a directory, or a Hugging Face id such as

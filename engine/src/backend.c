@@ -68,10 +68,24 @@ mllama_backend_new (MllamaDevice device, const MllamaConfig *config, const Mllam
   return mllama_cpu_backend_new (config, settings, error);
 }
 
+/* The module and cuBLAS are large: they are not opened only to learn that there is no driver. Its library is found by
+ * this name, or not at all, by CUDA's runtime too. */
+static gboolean
+has_driver (void)
+{
+  void *library = dlopen ("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+
+  if (library)
+    dlclose (library);
+  return library != NULL;
+}
+
 gboolean
 mllama_backend_has_cuda (void)
 {
-  MllamaCountDevicesFunc count_devices = (MllamaCountDevicesFunc) find_symbol (MLLAMA_CUDA_COUNT_SYMBOL, NULL);
+  MllamaCountDevicesFunc count_devices = NULL;
 
+  if (has_driver ())
+    count_devices = (MllamaCountDevicesFunc) find_symbol (MLLAMA_CUDA_COUNT_SYMBOL, NULL);
   return count_devices && count_devices () > 0;
 }

@@ -106,6 +106,25 @@ mllama_decoder_run (MllamaDecoder *decoder, const MllamaPass *pass)
   decoder->be->ops->pass_end (decoder->be);
 }
 
+gboolean
+mllama_decoder_run_layer (MllamaDecoder *decoder, guint layer, const MllamaPass *pass, float *x, GError **error)
+{
+  const MllamaTextLayer *chosen = &decoder->weights->text.layers[layer];
+  const MllamaBackendOps *ops = decoder->be->ops;
+
+  g_assert (pass->n_tokens <= decoder->max_tokens && !pass->may_record);
+  if (!ops->tensor_write (decoder->be, decoder->x, 0, pass->n_tokens, x, error))
+    return FALSE;
+  if (ops->pass_begin (decoder->be, pass)) {
+    if (chosen->is_cross)
+      run_cross_layer (decoder, chosen, pass);
+    else
+      run_self_layer (decoder, chosen, pass);
+  }
+  ops->pass_end (decoder->be);
+  return ops->tensor_read (decoder->be, decoder->x, 0, pass->n_tokens, x, error);
+}
+
 const MllamaTensor *
 mllama_decoder_get_hidden (const MllamaDecoder *decoder)
 {

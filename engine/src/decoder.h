@@ -17,6 +17,11 @@ void mllama_decoder_free (MllamaDecoder *decoder);
  * states, logits and ids of its outputs. The ids come by the table's samples_read. */
 void mllama_decoder_run (MllamaDecoder *decoder, const MllamaPass *pass);
 
+/* mllama_decoder_run_layer: one layer alone. x [n_tokens][D]: as the tokens enter it, and then as they leave. The pass
+ * may not be recorded. */
+gboolean mllama_decoder_run_layer (MllamaDecoder *decoder, guint layer, const MllamaPass *pass, float *x,
+                                   GError **error);
+
 /* Of the outputs of the last run, valid until the next: states after the final norm, act [n_outputs][D], and logits,
  * [n_outputs][Z] in full. */
 const MllamaTensor *mllama_decoder_get_hidden (const MllamaDecoder *decoder);

@@ -315,6 +315,25 @@ mllama_vision_run (MllamaVision *vision, const MllamaVisionImage *images, guint 
   return TRUE;
 }
 
+gboolean
+mllama_vision_run_layer (MllamaVision *vision, const MllamaVisionImage *image, guint layer, MllamaTensor *x,
+                         GError **error)
+{
+  const MllamaVisionWeights *w = &vision->weights->vision;
+  guint n_local = vision->config->vision.n_layers;
+  MllamaVisionRows rows;
+  g_auto (Plan) plan = {.n_images = 1, .images = image, .rows = &rows};
+  MllamaTowerLayout layout;
+
+  plan_init (vision, &plan);
+  if (!ensure_work_space (vision, plan.n_global_rows, plan.n_output_rows, error))
+    return FALSE;
+  layout = layer < n_local ? (MllamaTowerLayout){plan.n_local_rows, 1, plan.local, plan.local_bias}
+                           : (MllamaTowerLayout){plan.n_global_rows, 1, plan.global, plan.global_bias};
+  run_layer (vision, layer < n_local ? &w->local_layers[layer] : &w->global_layers[layer - n_local], x, &layout);
+  return TRUE;
+}
+
 const MllamaTensor *
 mllama_vision_get_features (MllamaVision *vision)
 {

@@ -33,6 +33,11 @@ gboolean mllama_vision_run (MllamaVision *vision, const MllamaVisionImage *image
                             MllamaSemantics semantics, gboolean with_blanks, MllamaVisionRows *rows,
                             GCancellable *cancellable, GError **error);
 
+/* mllama_vision_run_layer: one layer alone, local ones first, then global ones. x holds the rows of the picture as they
+ * enter it: used tiles, blank tiles, pad rows; and then as they leave. */
+gboolean mllama_vision_run_layer (MllamaVision *vision, const MllamaVisionImage *image, guint layer, MllamaTensor *x,
+                                  GError **error);
+
 /* CANCELLED if it was. */
 gboolean mllama_vision_check_cancelled (GCancellable *cancellable, GError **error);
 

@@ -40,8 +40,13 @@ typedef enum {
 
 typedef enum {
   MLLAMA_MEMORY_HOST,
-  MLLAMA_MEMORY_CUDA, /* planes are device pointers of the model's own device */
+  MLLAMA_MEMORY_CUDA, /* planes are device pointers */
 } MllamaMemory;
+
+/* CUDA memory may belong to any context of the model's own device: mapped memory of decoders, or of another library.
+ * It is copied between the contexts, and may be changed or freed when the call returns. What was queued in the default
+ * stream of its context is waited for; work in other streams that writes it must have ended before. INVALID if it is
+ * memory of another device, or of none, or if the model is on the CPU. */
 
 /* A borrowed view of a picture: planes stay the caller's, and must stay valid and unchanged for
  * the call that takes the image. Strides are in bytes and may exceed the width. */

@@ -187,7 +187,23 @@ hand_over (GstMllamaCaption *self, GstMllamaCaptionPicture *picture, const GstMl
   gst_mllama_caption_put_frame (self, frame);
 }
 
-/* Looks at a frame, and copies it if a caption is wanted. One that cannot be read fails in its turn. */
+/* NULL where there is no CUDA memory, or not enough of it. */
+static GstMllamaCaptionPicture *
+copy_on_device (GstMllamaCaption *self, GstBuffer *buffer)
+{
+  const GstMapFlags flags =
+      (GstMapFlags) (GST_MAP_READ | GST_VIDEO_FRAME_MAP_FLAG_NO_REF | GST_MLLAMA_CAPTION_MAP_CUDA);
+  GstVideoFrame mapped;
+
+  if (!gst_mllama_caption_picture_is_on_device (buffer) || !gst_video_frame_map (&mapped, &self->info, buffer, flags))
+    return NULL;
+  GstMllamaCaptionPicture *picture = gst_mllama_caption_picture_new (&mapped, self->orientation);
+  gst_video_frame_unmap (&mapped);
+  return picture;
+}
+
+/* Looks at a frame, and copies it if a caption is wanted. One that cannot be read fails in its turn. Comparing scenes
+ * takes bytes in host memory. */
 static void
 look_at (GstMllamaCaption *self, GstBuffer *buffer, const Span *span)
 {
@@ -199,13 +215,14 @@ look_at (GstMllamaCaption *self, GstBuffer *buffer, const Span *span)
   gst_object_sync_values (GST_OBJECT (self), gst_segment_to_stream_time (&self->segment, GST_FORMAT_TIME, span->start));
   if (!choose (self, span, &times, &forced))
     return;
-  if (!gst_video_frame_map (&mapped, &self->info, buffer, GST_MAP_READ | GST_VIDEO_FRAME_MAP_FLAG_NO_REF)) {
-    hand_over (self, NULL, &times, span->duration, NULL);
-    return;
-  }
   g_mutex_lock (&self->lock);
   const gboolean gate = self->settings.scene_threshold > 0;
   g_mutex_unlock (&self->lock);
+  GstMllamaCaptionPicture *picture = gate ? NULL : copy_on_device (self, buffer);
+  if (picture || !gst_video_frame_map (&mapped, &self->info, buffer, GST_MAP_READ | GST_VIDEO_FRAME_MAP_FLAG_NO_REF)) {
+    hand_over (self, picture, &times, span->duration, NULL);
+    return;
+  }
   if (gate)
     has_scene = gst_mllama_caption_scene_init (&scene, &mapped);
   if (has_scene && is_unchanged (self, &scene, &times) && !forced)

@@ -33,8 +33,13 @@ static guint n_settings;
 #define PROP_STATS        (n_settings + 1)
 #define PROP_LAST_CAPTION (n_settings + 2)
 
+/* What the model takes from CUDA memory as it is; other formats and memories are downloaded. */
+#define CUDA_FORMATS "{ NV12, I420, YUY2, RGB, BGR, RGBA, BGRA, ARGB, ABGR, RGBx, BGRx, xRGB, xBGR, GRAY8 }"
+
 #define VIDEO_CAPS                                                                                                     \
-  GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL) "; " GST_VIDEO_CAPS_MAKE_WITH_FEATURES ("ANY", GST_VIDEO_FORMATS_ALL)
+  GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)                                                                          \
+  "; " GST_VIDEO_CAPS_MAKE_WITH_FEATURES ("memory:CUDAMemory", CUDA_FORMATS) "; " GST_VIDEO_CAPS_MAKE_WITH_FEATURES (  \
+      "ANY", GST_VIDEO_FORMATS_ALL)
 
 static GstStaticPadTemplate sink_template =
     GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS (VIDEO_CAPS));

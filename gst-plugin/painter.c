@@ -198,9 +198,22 @@ convert (GstMllamaCaptionPainter *painter, const GstMllamaCaptionPicture *pictur
   return painter->is_mapped;
 }
 
+/* The picture as it is. */
+static gboolean
+map_pixels (GstMllamaCaptionPainter *painter, const GstMllamaCaptionPicture *picture, gboolean takes_cuda,
+            MllamaImage *image)
+{
+  const gboolean stays = picture->on_device && takes_cuda;
+  const GstMapFlags flags = stays ? GST_MAP_READ | GST_MLLAMA_CAPTION_MAP_CUDA : GST_MAP_READ;
+
+  image->memory = stays ? MLLAMA_MEMORY_CUDA : MLLAMA_MEMORY_HOST;
+  painter->is_mapped = gst_video_frame_map (&painter->mapped, &picture->info, picture->pixels, flags);
+  return painter->is_mapped;
+}
+
 gboolean
 gst_mllama_caption_painter_paint (GstMllamaCaptionPainter *painter, const GstMllamaCaptionPicture *picture,
-                                  MllamaImage *image, GError **error)
+                                  gboolean takes_cuda, MllamaImage *image, GError **error)
 {
   gint width, height;
   gboolean painted;
@@ -211,8 +224,7 @@ gst_mllama_caption_painter_paint (GstMllamaCaptionPainter *painter, const GstMll
   if (needs_painting (picture, width, height, image))
     painted = convert (painter, picture, width, height);
   else
-    painted = painter->is_mapped =
-        gst_video_frame_map (&painter->mapped, &picture->info, picture->pixels, GST_MAP_READ);
+    painted = map_pixels (painter, picture, takes_cuda, image);
   if (!painted) {
     g_set_error (
         error, MLLAMA_ERROR, MLLAMA_ERROR_UNSUPPORTED,

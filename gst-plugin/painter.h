@@ -15,8 +15,9 @@ GstMllamaCaptionPainter *gst_mllama_caption_painter_new (void);
 void gst_mllama_caption_painter_free (GstMllamaCaptionPainter *painter);
 
 /* Fills image with a view that is valid until the next call, or until picture or painter is freed. Formats the engine
- * knows are passed as they are; others, crop, pixel aspect ratio and orientation go through RGB or RGBA. */
+ * knows are passed as they are, in CUDA memory if they are there and the engine takes that; others, crop, pixel aspect
+ * ratio and orientation go through RGB or RGBA in host memory. */
 gboolean gst_mllama_caption_painter_paint (GstMllamaCaptionPainter *painter, const GstMllamaCaptionPicture *picture,
-                                           MllamaImage *image, GError **error);
+                                           gboolean takes_cuda, MllamaImage *image, GError **error);
 
 G_END_DECLS

@@ -55,11 +55,58 @@ read_crop (const GstVideoFrame *frame, gboolean half_height)
   return (GstVideoRectangle){x, y / lines, w, MAX (1, h / lines)};
 }
 
+static gboolean
+copy_planes (GstMllamaCaptionPicture *picture, const GstVideoFrame *view)
+{
+  GstVideoFrame copy;
+
+  picture->pixels = gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (&picture->info), NULL);
+  if (!picture->pixels || !gst_video_frame_map (&copy, &picture->info, picture->pixels, GST_MAP_WRITE))
+    return FALSE;
+  gst_video_frame_copy (&copy, view);
+  gst_video_frame_unmap (&copy);
+  return TRUE;
+}
+
+gboolean
+gst_mllama_caption_picture_is_on_device (GstBuffer *buffer)
+{
+  return gst_buffer_n_memory (buffer) == 1 &&
+         gst_memory_is_type (gst_buffer_peek_memory (buffer, 0), GST_MLLAMA_CAPTION_CUDA_MEMORY);
+}
+
+/* The whole memory is copied, and the planes stay where they are in it. */
+static gboolean
+copy_on_device (GstMllamaCaptionPicture *picture, GstBuffer *buffer, const GstVideoFrame *view)
+{
+  GstMemory *memory = gst_buffer_peek_memory (buffer, 0), *copy;
+  gsize offsets[GST_VIDEO_MAX_PLANES] = {0};
+  GstMapInfo map;
+
+  if (!gst_memory_map (memory, &map, (GstMapFlags) (GST_MAP_READ | GST_MLLAMA_CAPTION_MAP_CUDA)))
+    return FALSE;
+  for (guint i = 0; i < GST_VIDEO_FRAME_N_PLANES (view); i++)
+    offsets[i] = (gsize) ((const guint8 *) GST_VIDEO_FRAME_PLANE_DATA (view, i) - map.data);
+  gst_memory_unmap (memory, &map);
+  copy = gst_memory_copy (memory, 0, -1);
+  if (!copy)
+    return FALSE;
+  picture->pixels = gst_buffer_new ();
+  gst_buffer_append_memory (picture->pixels, copy);
+  gst_buffer_add_video_meta_full (picture->pixels, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_INFO_FORMAT (&picture->info),
+                                  (guint) GST_VIDEO_INFO_WIDTH (&picture->info),
+                                  (guint) GST_VIDEO_INFO_HEIGHT (&picture->info), GST_VIDEO_FRAME_N_PLANES (view),
+                                  offsets, (gint *) view->info.stride);
+  picture->on_device = TRUE;
+  return TRUE;
+}
+
 GstMllamaCaptionPicture *
 gst_mllama_caption_picture_new (const GstVideoFrame *frame, GstVideoOrientationMethod orientation)
 {
   GstMllamaCaptionPicture *picture = g_new0 (GstMllamaCaptionPicture, 1);
-  GstVideoFrame view = *frame, copy;
+  const gboolean on_device = (frame->map[0].flags & GST_MLLAMA_CAPTION_MAP_CUDA) != 0;
+  GstVideoFrame view = *frame;
 
   picture->half_height = select_field (&view);
   picture->crop = read_crop (frame, picture->half_height);
@@ -71,14 +118,10 @@ gst_mllama_caption_picture_new (const GstVideoFrame *frame, GstVideoOrientationM
   GST_VIDEO_INFO_PAR_N (&picture->info) = GST_VIDEO_INFO_PAR_N (&frame->info);
   GST_VIDEO_INFO_PAR_D (&picture->info) = GST_VIDEO_INFO_PAR_D (&frame->info);
   fill_colorimetry (&picture->info, GST_VIDEO_FRAME_HEIGHT (frame));
-  picture->pixels = gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (&picture->info), NULL);
-  if (!picture->pixels || !gst_video_frame_map (&copy, &picture->info, picture->pixels, GST_MAP_WRITE)) {
-    gst_mllama_caption_picture_free (picture);
-    return NULL;
-  }
-  gst_video_frame_copy (&copy, &view);
-  gst_video_frame_unmap (&copy);
-  return picture;
+  if (on_device ? copy_on_device (picture, frame->buffer, &view) : copy_planes (picture, &view))
+    return picture;
+  gst_mllama_caption_picture_free (picture);
+  return NULL;
 }
 
 void

@@ -177,7 +177,8 @@ encode (GstMllamaCaption *self, MllamaModel *model, GstMllamaCaptionPainter *pai
     g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_CANCELLED, "The frame was flushed");
     return FALSE;
   }
-  if (!gst_mllama_caption_painter_paint (painter, frame->picture, &image, error))
+  if (!gst_mllama_caption_painter_paint (painter, frame->picture, mllama_model_get_device (model) == MLLAMA_DEVICE_CUDA,
+                                         &image, error))
     return FALSE;
   frame->states = mllama_model_encode (model, &image, (MllamaSemantics) settings->semantics, settings->max_image_tiles,
                                        cancellable, error);

@@ -94,7 +94,7 @@ caption_picture_new (const char *file, GError **error)
   picture->painter = gst_mllama_caption_painter_new ();
   picture->pixels = copy_sample (sample, orientation);
   if (picture->pixels)
-    return gst_mllama_caption_painter_paint (picture->painter, picture->pixels, &picture->image, error)
+    return gst_mllama_caption_painter_paint (picture->painter, picture->pixels, FALSE, &picture->image, error)
                ? g_steal_pointer (&picture)
                : NULL;
   g_set_error_literal (error, CAPTION_ERROR, CAPTION_ERROR_MEDIA, "The decoded picture cannot be read");

@@ -52,7 +52,7 @@ fake_reset (void)
                              .answer_error = FAKE_NO_ERROR,
                              .first_failing_encode = 1};
   counts.n_opens = counts.n_loads = counts.n_encodes = counts.n_answers = 0;
-  counts.n_cancelled = counts.n_tokens = counts.max_running = 0;
+  counts.n_cancelled = counts.n_tokens = counts.max_running = counts.n_cuda_images = 0;
   counts.last_token_us = 0;
   g_mutex_unlock (&lock);
 }
@@ -197,6 +197,12 @@ mllama_model_get_statistics (MllamaModel *model, MllamaStatistics *statistics)
   g_mutex_unlock (&lock);
 }
 
+MllamaDevice
+mllama_model_get_device (MllamaModel *model)
+{
+  return fake_script.cuda ? MLLAMA_DEVICE_CUDA : MLLAMA_DEVICE_CPU;
+}
+
 /* --- pictures --- */
 
 /* Mean of one byte out of every step bytes of a plane, from offset on. */
@@ -311,6 +317,10 @@ mllama_model_encode (MllamaModel *model, const MllamaImage *image, MllamaSemanti
   }
   if (encode_fails (number) && fail (fake_script.encode_error, "encode", error))
     return NULL;
+  if (image->memory == MLLAMA_MEMORY_CUDA) {
+    g_assert_true (fake_script.cuda);
+    add (&counts.n_cuda_images, 1);
+  }
   MllamaStates *states = g_new0 (MllamaStates, 1);
   states->ref_count = 1;
   states->description = describe (image);

@@ -15,6 +15,7 @@ typedef struct {
   gint open_error, load_error, encode_error, start_error, answer_error; /* MllamaError or FAKE_NO_ERROR */
   guint first_failing_encode, n_failing_encodes; /* count from 1; 0 failing: all from the first on */
   gboolean base_model;                           /* without a chat template */
+  gboolean cuda;                                 /* says that it is on a GPU, and takes CUDA memory */
   const char *answer;                            /* in place of the text above; may be broken UTF-8 */
 } FakeScript;
 
@@ -23,6 +24,7 @@ typedef struct {
   guint n_models;                           /* alive */
   guint n_states, n_generations, n_prompts; /* alive */
   guint n_opens, n_loads, n_encodes, n_answers, n_cancelled, n_tokens, max_running;
+  guint n_cuda_images;  /* encodes of pictures in CUDA memory */
   gint64 last_token_us; /* monotonic time of the newest one */
 } FakeCounts;
 

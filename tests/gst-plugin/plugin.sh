@@ -50,4 +50,4 @@ check "/plugin/links_neither_libcuda_nor_cublas" links_no "$plugin" 'libcuda|cub
 check "/plugin/links_no_libcuda_through_the_engine" links_no "$engine_dir/libmllama.so" 'libcuda|cublas|nvrtc'
 check "/plugin/is_inspected_with_a_fresh_registry" shows mllama mllamacaption LGPL libgstmllama.so
 check "/plugin/shows_properties_pads_and_signal_without_a_model" shows mllamacaption \
-  'Filter/Analyzer/Video' 'text_%u' 'GstMllamaCaptionPad' 'scene-threshold' 'caption-now' 'hold' 'application/x-json'
+  'Filter/Analyzer/Video' 'memory:CUDAMemory' 'text_%u' 'GstMllamaCaptionPad' 'scene-threshold' 'caption-now' 'hold' 'application/x-json'

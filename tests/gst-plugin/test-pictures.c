@@ -155,7 +155,7 @@ check_pixels (GstVideoOrientationMethod orientation, const GstVideoRectangle *cr
   GstMllamaCaptionPainter *painter = gst_mllama_caption_painter_new ();
   MllamaImage image;
 
-  g_assert_true (gst_mllama_caption_painter_paint (painter, picture, &image, NULL));
+  g_assert_true (gst_mllama_caption_painter_paint (painter, picture, FALSE, &image, NULL));
   g_assert_cmpint (image.format, ==, MLLAMA_FORMAT_RGB);
   g_assert_cmpuint (image.width, ==, width);
   g_assert_cmpuint (image.width * image.height, ==, n);
@@ -219,7 +219,7 @@ the_first_field_of_an_interlaced_frame_is_seen (void)
     g_autoptr (GstMllamaCaptionPicture) picture = make_fields (top_first);
     GstMllamaCaptionPainter *painter = gst_mllama_caption_painter_new ();
     MllamaImage image;
-    g_assert_true (gst_mllama_caption_painter_paint (painter, picture, &image, NULL));
+    g_assert_true (gst_mllama_caption_painter_paint (painter, picture, FALSE, &image, NULL));
     g_assert_cmpuint (image.width, ==, 4);
     g_assert_cmpuint (image.height, ==, 8);
     for (guint y = 0; y < 8; y++)

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Attention of the decoder: its types, and how sums over some of a head's keys become sums over all of them: of the
- * lanes of a warp, of the warps of a block, of the slots of a head. */
+/* Attention of the decoder: its types, where keys and values lie, and how sums over some of the keys become sums over
+ * all of them: of the warps of a block, of the slots of a query.
+ *
+ * The keys of a token are dealt out to several blocks, so that one row fills the device. Slot s takes tiles s,
+ * s + n_slots, ... of TILE keys, counted from the first key of the row (self) or of each span (cross). The number of
+ * slots is fixed, so the order of a row's sums is its own. The last block to end puts the slots together, in order.
+ *
+ * Softmax goes along with the keys (Milakov and Gimelshein 2018), in base 2: 1 / (sqrt C * ln 2) is part of scale. */
 #pragma once
 
 #include "pass.cuh"
@@ -15,14 +21,13 @@ enum {
   TILE = MLLAMA_KV_PAGE,
   ATTEND_THREADS = 128,
   ATTEND_WARPS = ATTEND_THREADS / 32,
-  PIECE = 8, /* columns of a head in one lane */
   SELF_SLOTS = 16,
-  CROSS_SLOTS = 32,
-  MAX_SLOTS = 32, /* a warp looks at all slots of a head */
+  CROSS_SLOTS = 16,
+  MAX_SLOTS = 32, /* a warp looks at all slots of a query */
   TOKENS_AT_ONCE = MLLAMA_MAX_ROWS,
 };
 
-template <typename T> struct Attention {
+template <typename T> struct DecoderAttention {
   const MllamaCudaPass *pass;
   T *a;
   const T *q;
@@ -36,9 +41,10 @@ template <typename T> struct Attention {
   guint32 *counters; /* [TOKENS_AT_ONCE][K][n_parts] slots that are done */
 };
 
-/* The query heads of a block: n of them from head on. */
-struct Heads {
-  unsigned token, kv_head, head, n;
+/* The queries of a block: n of them, from head first of those that share kv_head on, and on to those of the tokens that
+ * follow. last is the token of the last of them, which sees the most. */
+struct Queries {
+  unsigned token, last, kv_head, first, n;
 };
 
 template <typename T> struct Tile {
@@ -47,129 +53,162 @@ template <typename T> struct Tile {
   float bias;
 };
 
-/* What a lane knows of the keys it has seen; largest and sum are the same in all lanes of a key. */
-template <int GROUP> struct Softmax {
-  float largest[GROUP], sum[GROUP], acc[GROUP][PIECE];
-};
+/* attention-groups.cu: whether it has a kernel for these heads, which then has been launched. */
+bool attend_groups (MllamaCudaBackend *be, const DecoderAttention<bf16> &p);
 
-/* C: the head width, read in 16 byte pieces, or 0: any width up to 256, read element by element. */
-template <int C> struct Shape {
-  enum {
-    lanes = C ? C / PIECE : 32, /* of a key */
-    keys = 32 / lanes,          /* of a warp at once */
-    steps = C ? 4 : 2,          /* loads in flight, of keys and of values each */
-    max_width = C ? C : 32 * PIECE,
-  };
-};
+/* One instruction where exp2f takes four: what would be denormal is 0. */
+__device__ __forceinline__ float
+power_of_2 (float x)
+{
+  float y;
 
-template <int C>
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/* --- tiles --- */
+
+template <typename T>
 __device__ __forceinline__ unsigned
-get_column (unsigned lane, unsigned i)
+count_tiles (const DecoderAttention<T> &p, unsigned token)
 {
-  return C ? lane % Shape<C>::lanes * PIECE + i : lane + 32 * i;
+  unsigned n = 0;
+
+  if (is_inert (p.pass, token))
+    return 0;
+  if (!p.cross)
+    return p.pass->positions[token] / TILE + 1;
+  for (unsigned s = 0; s < p.pass->n_spans[token]; s++)
+    n += (p.pass->spans[p.pass->first_span[token] + s].n_keys + TILE - 1) / TILE;
+  return n;
 }
 
-/* --- lanes of a warp --- */
+template <typename T>
+__device__ __forceinline__ Tile<T>
+find_self_tile (const DecoderAttention<T> &p, const Queries &queries, unsigned index, unsigned width)
+{
+  const MllamaCudaPass *pass = p.pass;
+  const size_t page = pass->pages[pass->first_page[queries.token] + index];
+  const T *keys = (const T *) pass->kv + page * pass->kv_page_elements +
+                  ((size_t) p.layer * 2 * p.n_kv_heads + queries.kv_head) * TILE * width;
 
-/* Over the keys that a warp does at once: then its first lanes hold the sums. */
-template <int C, int GROUP>
+  return {keys, keys + (size_t) p.n_kv_heads * TILE * width,
+          min (pass->positions[queries.last] + 1 - index * TILE, TILE), 0};
+}
+
+template <typename T>
+__device__ __forceinline__ Tile<T>
+find_cross_tile (const DecoderAttention<T> &p, const Queries &queries, unsigned index, unsigned width)
+{
+  const MllamaCudaSpan *span = p.pass->spans + p.pass->first_span[queries.token];
+
+  for (; index * TILE >= span->n_keys; span++)
+    index -= (span->n_keys + TILE - 1) / TILE;
+  const size_t n_keys = span->slab_keys;
+  const T *keys =
+      (const T *) span->slab +
+      (((size_t) p.layer * 2 * p.n_kv_heads + queries.kv_head) * n_keys + span->first + index * TILE) * width;
+  return {keys, keys + p.n_kv_heads * n_keys * width, min (span->n_keys - index * TILE, TILE),
+          span->bias * (float) M_LOG2E};
+}
+
+template <typename T>
+__device__ __forceinline__ Tile<T>
+find_tile (const DecoderAttention<T> &p, const Queries &queries, unsigned index, unsigned width)
+{
+  return p.cross ? find_cross_tile (p, queries, index, width) : find_self_tile (p, queries, index, width);
+}
+
+/* --- queries --- */
+
+/* Query i of a block is a head of a token. */
+template <typename T>
+__device__ __forceinline__ unsigned
+get_token (const DecoderAttention<T> &p, const Queries &queries, unsigned i)
+{
+  return queries.token + (queries.first + i) / p.group;
+}
+
+template <typename T>
+__device__ __forceinline__ unsigned
+get_head (const DecoderAttention<T> &p, const Queries &queries, unsigned i)
+{
+  return queries.kv_head * p.group + (queries.first + i) % p.group;
+}
+
+template <typename T>
+__device__ __forceinline__ const T *
+get_query (const DecoderAttention<T> &p, const Queries &queries, unsigned i, unsigned width)
+{
+  return p.q + get_token (p, queries, i) * p.q_ld + (size_t) get_head (p, queries, i) * width;
+}
+
+template <typename T>
+__device__ __forceinline__ T *
+get_output (const DecoderAttention<T> &p, const Queries &queries, unsigned i, unsigned width)
+{
+  return p.a + get_token (p, queries, i) * p.a_ld + (size_t) get_head (p, queries, i) * width;
+}
+
+/* Index of a slot of a query among all partial sums. */
+template <typename T>
+__device__ __forceinline__ size_t
+get_partial (const DecoderAttention<T> &p, const Queries &queries, unsigned i, unsigned slot)
+{
+  size_t row = (size_t) (get_token (p, queries, i) - p.first_token) * p.n_kv_heads * p.group;
+
+  return (row + get_head (p, queries, i)) * MAX_SLOTS + slot;
+}
+
+template <typename T>
 __device__ __forceinline__ void
-merge_lanes (Softmax<GROUP> &softmax)
+store_zeros (const DecoderAttention<T> &p, const Queries &queries, unsigned width)
 {
-#pragma unroll
-  for (int lanes = Shape<C>::lanes; lanes < 32; lanes *= 2)
-#pragma unroll
-    for (int g = 0; g < GROUP; g++) {
-      float other = __shfl_xor_sync (0xffffffff, softmax.largest[g], lanes);
-      float largest = fmaxf (softmax.largest[g], other);
-      float factor = exp2f (softmax.largest[g] - largest), other_factor = exp2f (other - largest);
-
-      softmax.largest[g] = largest;
-      softmax.sum[g] = softmax.sum[g] * factor + __shfl_xor_sync (0xffffffff, softmax.sum[g], lanes) * other_factor;
-#pragma unroll
-      for (int i = 0; i < PIECE; i++)
-        softmax.acc[g][i] =
-            softmax.acc[g][i] * factor + __shfl_xor_sync (0xffffffff, softmax.acc[g][i], lanes) * other_factor;
-    }
+  for (unsigned i = threadIdx.x; i < queries.n * width; i += ATTEND_THREADS)
+    get_output (p, queries, i / width, width)[i % width] = from_float<T> (0);
 }
 
-/* --- warps of a block, blocks of a head --- */
+/* --- warps of a block, slots of a query --- */
 
-template <int C, int GROUP> struct Merged {
-  float acc[ATTEND_WARPS][GROUP][Shape<C>::max_width];
-  float2 softmax[ATTEND_WARPS][GROUP];
-  float weights[GROUP][MAX_SLOTS], sums[GROUP];
+template <int MAX_WIDTH, int N> struct Merged {
+  float acc[ATTEND_WARPS][N][MAX_WIDTH];
+  float2 softmax[ATTEND_WARPS][N];
+  float weights[N][MAX_SLOTS], sums[N];
   bool is_last;
 };
 
-template <int C, int GROUP>
-__device__ __forceinline__ void
-share_warp (Merged<C, GROUP> &merged, const Softmax<GROUP> &softmax, unsigned width)
-{
-  const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-
-  if (lane < Shape<C>::lanes)
-#pragma unroll
-    for (int g = 0; g < GROUP; g++) {
-      if (lane == 0)
-        merged.softmax[warp][g] = make_float2 (softmax.largest[g], softmax.sum[g]);
-#pragma unroll
-      for (int i = 0; i < PIECE; i++)
-        if (C || get_column<C> (lane, i) < width)
-          merged.acc[warp][g][get_column<C> (lane, i)] = softmax.acc[g][i];
-    }
-  __syncthreads ();
-}
-
-/* One column of a head, over the warps. */
-template <int C, int GROUP>
+/* One column of a query, over the warps. */
+template <typename M>
 __device__ __forceinline__ float
-merge_warps (const Merged<C, GROUP> &merged, unsigned g, unsigned column, float2 *softmax)
+merge_warps (const M &merged, unsigned i, unsigned column, float2 *softmax)
 {
-  float largest = merged.softmax[0][g].x, sum = 0, acc = 0;
+  float largest = merged.softmax[0][i].x, sum = 0, acc = 0;
 
 #pragma unroll
   for (int w = 1; w < ATTEND_WARPS; w++)
-    largest = fmaxf (largest, merged.softmax[w][g].x);
+    largest = fmaxf (largest, merged.softmax[w][i].x);
 #pragma unroll
   for (int w = 0; w < ATTEND_WARPS; w++) {
-    float factor = exp2f (merged.softmax[w][g].x - largest);
-    sum += merged.softmax[w][g].y * factor;
-    acc += merged.acc[w][g][column] * factor;
+    float factor = power_of_2 (merged.softmax[w][i].x - largest);
+    sum += merged.softmax[w][i].y * factor;
+    acc += merged.acc[w][i][column] * factor;
   }
   *softmax = make_float2 (largest, sum);
   return acc;
 }
 
-template <typename T>
-__device__ __forceinline__ T *
-get_output (const Attention<T> &p, const Heads &heads, unsigned g, unsigned width)
-{
-  return p.a + heads.token * p.a_ld + (size_t) (heads.head + g) * width;
-}
-
-/* Index of a slot of a head among all partial sums. */
-template <typename T>
-__device__ __forceinline__ size_t
-get_partial (const Attention<T> &p, const Heads &heads, unsigned g, unsigned slot)
-{
-  size_t row = (size_t) (heads.token - p.first_token) * p.n_kv_heads * p.group + heads.head + g;
-
-  return row * MAX_SLOTS + slot;
-}
-
-template <typename T, int C, int GROUP>
+template <typename T, typename M>
 __device__ __forceinline__ void
-store_block (const Attention<T> &p, const Heads &heads, const Merged<C, GROUP> &merged, bool whole, unsigned width)
+store_block (const DecoderAttention<T> &p, const Queries &queries, const M &merged, bool whole, unsigned width)
 {
-  for (unsigned i = threadIdx.x; i < heads.n * width; i += ATTEND_THREADS) {
-    unsigned g = i / width, column = i % width;
-    size_t partial = get_partial (p, heads, g, blockIdx.x);
+  for (unsigned i = threadIdx.x; i < queries.n * width; i += ATTEND_THREADS) {
+    unsigned query = i / width, column = i % width;
+    size_t partial = get_partial (p, queries, query, blockIdx.x);
     float2 softmax;
-    float acc = merge_warps (merged, g, column, &softmax);
+    float acc = merge_warps (merged, query, column, &softmax);
 
     if (whole) {
-      get_output (p, heads, g, width)[column] = from_float<T> (acc / softmax.y);
+      get_output (p, queries, query, width)[column] = from_float<T> (acc / softmax.y);
       continue;
     }
     p.acc[partial * width + column] = acc;
@@ -179,9 +218,9 @@ store_block (const Attention<T> &p, const Heads &heads, const Merged<C, GROUP> &
 }
 
 /* Whether this block is the last of n_used to store; then it sees what all stored. */
-template <int C, int GROUP>
+template <typename M>
 __device__ __forceinline__ bool
-is_last_block (Merged<C, GROUP> &merged, guint32 *counter, unsigned n_used)
+is_last_block (M &merged, guint32 *counter, unsigned n_used)
 {
   __threadfence ();
   __syncthreads ();
@@ -195,38 +234,38 @@ is_last_block (Merged<C, GROUP> &merged, guint32 *counter, unsigned n_used)
   return merged.is_last;
 }
 
-/* A warp per head: what each slot's sums count for. Partial sums are read past the first-level cache. */
-template <typename T, int C, int GROUP>
+/* A warp per query: what each slot's sums count for. Partial sums are read past the first-level cache. */
+template <typename T, typename M>
 __device__ __forceinline__ void
-weigh_slots (const Attention<T> &p, const Heads &heads, Merged<C, GROUP> &merged, unsigned n_used)
+weigh_slots (const DecoderAttention<T> &p, const Queries &queries, M &merged, unsigned n_used)
 {
   const unsigned lane = threadIdx.x % 32;
 
-  for (unsigned g = threadIdx.x / 32; g < heads.n; g += ATTEND_WARPS) {
-    float2 softmax = lane < n_used ? __ldcg (&p.softmax[get_partial (p, heads, g, lane)]) : make_float2 (-FLT_MAX, 0);
-    float factor = exp2f (softmax.x - warp_max (softmax.x)), sum = warp_sum (softmax.y * factor);
+  for (unsigned i = threadIdx.x / 32; i < queries.n; i += ATTEND_WARPS) {
+    float2 softmax = lane < n_used ? __ldcg (&p.softmax[get_partial (p, queries, i, lane)]) : make_float2 (-FLT_MAX, 0);
+    float factor = power_of_2 (softmax.x - warp_max (softmax.x)), sum = warp_sum (softmax.y * factor);
 
-    merged.weights[g][lane] = factor;
+    merged.weights[i][lane] = factor;
     if (lane == 0)
-      merged.sums[g] = sum;
+      merged.sums[i] = sum;
   }
   __syncthreads ();
 }
 
-template <typename T, int C, int GROUP>
+template <typename T, typename M>
 __device__ __forceinline__ void
-combine_slots (const Attention<T> &p, const Heads &heads, Merged<C, GROUP> &merged, unsigned n_used, unsigned width)
+combine_slots (const DecoderAttention<T> &p, const Queries &queries, M &merged, unsigned n_used, unsigned width)
 {
-  weigh_slots (p, heads, merged, n_used);
-  for (unsigned i = threadIdx.x; i < heads.n * width; i += ATTEND_THREADS) {
-    unsigned g = i / width, column = i % width;
-    const float *acc = p.acc + get_partial (p, heads, g, 0) * width + column;
+  weigh_slots (p, queries, merged, n_used);
+  for (unsigned i = threadIdx.x; i < queries.n * width; i += ATTEND_THREADS) {
+    unsigned query = i / width, column = i % width;
+    const float *acc = p.acc + get_partial (p, queries, query, 0) * width + column;
     float sum = 0;
 
 #pragma unroll 8
     for (unsigned slot = 0; slot < n_used; slot++)
-      sum += merged.weights[g][slot] * __ldcg (acc + (size_t) slot * width);
-    get_output (p, heads, g, width)[column] = from_float<T> (sum / merged.sums[g]);
+      sum += merged.weights[query][slot] * __ldcg (acc + (size_t) slot * width);
+    get_output (p, queries, query, width)[column] = from_float<T> (sum / merged.sums[query]);
   }
 }
 

@@ -43,7 +43,7 @@ plan (MllamaCudaBackend *be, MllamaKv *kv, GError **error)
   gsize total, granularity;
 
   if (!g_size_checked_mul (&total, kv->page_bytes, kv->n_pages) || total > G_MAXSIZE / 2)
-    return check (CUDA_ERROR_OUT_OF_MEMORY, G_MAXSIZE, error);
+    return check (CUDA_ERROR_OUT_OF_MEMORY, 0, error);
   total = MAX (total, 1);
   if (!check (be->driver->memory_get_granularity (&granularity, &properties, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED),
               total, error))

@@ -96,7 +96,7 @@ mllama_cuda_alloc_rows (MllamaCudaBackend *be, gsize n_rows, gsize ld, gsize ele
 
   if (g_size_checked_mul (&n_bytes, n_rows, ld) && g_size_checked_mul (&n_bytes, n_bytes, element_bytes))
     return alloc_zeros (be, n_bytes, what, error);
-  mllama_cuda_set_error (error, cudaErrorMemoryAllocation, what, G_MAXSIZE);
+  mllama_cuda_set_error (error, cudaErrorMemoryAllocation, what, 0);
   return NULL;
 }
 

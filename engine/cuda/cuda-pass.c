@@ -129,6 +129,28 @@ pack_rows (MllamaCudaRecorder *recorder, Upload *upload, const MllamaPass *pass,
   }
 }
 
+static gboolean
+is_same_sight (const MllamaPass *pass, guint a, guint b)
+{
+  return pass->rows[a] == pass->rows[b] && pass->first_span[a] == pass->first_span[b] &&
+         pass->n_spans[a] == pass->n_spans[b];
+}
+
+static void
+pack_groups (MllamaCudaBackend *be, Upload *upload, const MllamaPass *pass, MllamaCudaPass *header)
+{
+  const MllamaTextConfig *config = &be->base.config->text;
+  guint max_tokens = MAX (MLLAMA_CUDA_GROUP_QUERIES / (config->n_heads / config->n_kv_heads), 1);
+  guint8 *sizes = reserve (be->recorder, upload, pass->n_tokens, (const void **) &header->group_tokens);
+
+  for (guint first = 0, n; first < pass->n_tokens; first += n) {
+    guint end = MIN (pass->n_tokens, first / MLLAMA_MAX_ROWS * MLLAMA_MAX_ROWS + MLLAMA_MAX_ROWS);
+    for (n = 1; n < max_tokens && first + n < end && is_same_sight (pass, first, first + n); n++)
+      sizes[first + n] = 0;
+    sizes[first] = n;
+  }
+}
+
 static void
 pack_spans (MllamaCudaRecorder *recorder, Upload *upload, const MllamaPass *pass, MllamaCudaPass *header)
 {
@@ -164,8 +186,9 @@ pack_sampling (MllamaCudaRecorder *recorder, Upload *upload, const MllamaPass *p
 }
 
 static MllamaCudaPass
-pack_pass (MllamaCudaRecorder *recorder, Upload *upload, const MllamaPass *pass, const guint *n_pages, gsize n_all)
+pack_pass (MllamaCudaBackend *be, Upload *upload, const MllamaPass *pass, const guint *n_pages, gsize n_all)
 {
+  MllamaCudaRecorder *recorder = be->recorder;
   MllamaCudaPass header = {.n_tokens = pass->n_tokens, .n_outputs = pass->n_outputs};
   gsize n_bytes = pass->n_tokens * sizeof (guint32);
 
@@ -176,6 +199,7 @@ pack_pass (MllamaCudaRecorder *recorder, Upload *upload, const MllamaPass *pass,
   header.sees_image = pack (recorder, upload, pass->sees_image, pass->n_tokens);
   header.outputs = pack (recorder, upload, pass->outputs, pass->n_outputs * sizeof (guint32));
   pack_rows (recorder, upload, pass, n_pages, n_all, &header);
+  pack_groups (be, upload, pass, &header);
   pack_spans (recorder, upload, pass, &header);
   pack_sampling (recorder, upload, pass, &header);
   return header;
@@ -185,7 +209,7 @@ pack_pass (MllamaCudaRecorder *recorder, Upload *upload, const MllamaPass *pass,
 static gsize
 count_bytes (const MllamaPass *pass, gsize n_pages)
 {
-  return sizeof (MllamaCudaPass) + 12 * 16 + (gsize) pass->n_tokens * (6 * sizeof (guint32) + 1) +
+  return sizeof (MllamaCudaPass) + 13 * 16 + (gsize) pass->n_tokens * (6 * sizeof (guint32) + 2) +
          n_pages * sizeof (guint32) + (gsize) pass->n_spans_total * sizeof (MllamaCudaSpan) +
          (gsize) pass->n_outputs * (sizeof (guint32) + sizeof (MllamaCudaSampling));
 }
@@ -252,7 +276,7 @@ send_pass (MllamaCudaBackend *be, const MllamaPass *pass)
 
   if (!upload)
     return FALSE;
-  header = pack_pass (recorder, upload, pass, n_pages, n_all);
+  header = pack_pass (be, upload, pass, n_pages, n_all);
   header.samples = recorder->samples;
   header.drawn = recorder->drawn;
   header.done = recorder->done;

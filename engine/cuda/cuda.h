@@ -67,6 +67,11 @@ struct _MllamaKv {
 
 /* --- the pass on the device --- */
 
+/* Queries of a group: neighbours in a row that see the same keys but for each other's, read together. A group has at
+ * least one token, with all heads that share a key/value head, and lies within MLLAMA_MAX_ROWS tokens from a multiple
+ * of that. */
+#define MLLAMA_CUDA_GROUP_QUERIES 16
+
 #define MLLAMA_CUDA_MAX_STOP_IDS 16 /* more are the host's business */
 
 typedef struct {
@@ -88,6 +93,7 @@ typedef struct {
   const guint32 *ids, *positions, *slots, *first_span, *n_spans;
   const guint32 *first_page; /* index into pages: the row's page table */
   const guint8 *sees_image;
+  const guint8 *group_tokens; /* 0: in the group of an earlier token; else the size of the group that starts here */
   const guint32 *pages;
   const MllamaCudaSpan *spans;
   /* [n_outputs] */
@@ -117,11 +123,11 @@ typedef enum {
   MLLAMA_CUDA_N_SCRATCH,
 } MllamaCudaScratch;
 
-typedef struct _MllamaCudaDriver MllamaCudaDriver;     /* cuda-driver.h */
-typedef struct _MllamaCudaMatmul MllamaCudaMatmul;     /* cuda-matmul.c */
-typedef struct _MllamaCudaLoader MllamaCudaLoader;     /* cuda-load.c */
-typedef struct _MllamaCudaRecorder MllamaCudaRecorder; /* cuda-pass.c */
-typedef struct _MllamaCudaImager MllamaCudaImager;     /* cuda-frame.c */
+typedef struct _MllamaCudaDriver MllamaCudaDriver;         /* cuda-driver.h */
+typedef struct _MllamaCudaMatmul MllamaCudaMatmul;         /* cuda-matmul.c */
+typedef struct _MllamaCudaLoader MllamaCudaLoader;         /* cuda-load.c */
+typedef struct _MllamaCudaRecorder MllamaCudaRecorder;     /* cuda-pass.c */
+typedef struct _MllamaCudaImager MllamaCudaImager;         /* cuda-frame.c */
 typedef struct _MllamaCudaTowerCache MllamaCudaTowerCache; /* cuda-tower.c */
 
 typedef struct {

@@ -22,7 +22,7 @@ enum {
   ATTEND_THREADS = 128,
   ATTEND_WARPS = ATTEND_THREADS / 32,
   SELF_SLOTS = 16,
-  CROSS_SLOTS = 16,
+  CROSS_SLOTS = 32,
   MAX_SLOTS = 32, /* a warp looks at all slots of a query */
   TOKENS_AT_ONCE = MLLAMA_MAX_ROWS,
 };

@@ -10,6 +10,8 @@
  *   - All calls come from the model's thread, but slab_free and get_free_bytes, which any thread may make.
  *   - Batch invariance: the bits of a row of an output depend only on that row's own inputs (for tower operations:
  *     on its own sequence); not on the other rows, their number, or the row's place among them.
+ *   - Rounding to act: what an operation writes, what a norm hands to a product, what a product hands on; RMSNorm
+ *     also x / rms before the weight multiplies it; and what a contract names.
  *   - Weights are opaque to src/. Activations are "act": f32 on the CPU, bf16 on CUDA; sums are f32 or wider.
  *   - Letters as in style: V rows of the tower, T tokens of a pass, D width, H query heads, K key/value heads, C head
  *     width, F feed-forward width, Z vocabulary, P tokens of a tile, N tiles. Row-major, weights [out][in]. */
@@ -220,6 +222,7 @@ typedef struct {
    *             x[first_row + p] = LN (e[p] + (1 - g_pos) * E_pos[p] + g_pos * E_tile[id][slot][p]; eps)
    *   x    out  act [V][D]: P rows of each tile, and zeros in the pad rows
    *   eps  in   f32 > 0; the framework's 1e-5 whatever the config says
+   *   rounding  to act: W * patch, each sum, x
    *   source    spec 4.1 steps 1 to 6 */
   void (*embed_patches) (MllamaBackend *be, MllamaTensor *x, const MllamaPatchWeights *w, float eps,
                          const MllamaTowerTile *tiles, guint n_tiles, const guint *pad_rows, guint n_pad_rows);
@@ -250,6 +253,7 @@ typedef struct {
    *   x      in/out act [n_rows][out of W]
    *   bias   in     may be NULL
    *   gate   in     f32, constant of the weights; 1 for an ungated residual
+   *   rounding      to act: the product, its multiple, the sum
    *   source        spec 4.2 */
   void (*linear_residual) (MllamaBackend *be, MllamaTensor *x, const MllamaTensor *a, guint n_rows,
                            const MllamaWeight *w, const MllamaWeight *bias, float gate);
@@ -322,6 +326,7 @@ typedef struct {
    *
    *   x    in/out act [T][out of W]
    *   gate in     f32, constant of the weights; 1 for an ungated residual
+   *   rounding    to act: the product, its multiple, the sum
    *   sighted_only  only tokens with sees_image; others keep their bits, whatever a holds there
    *   source      spec 5.3, 5.4 */
   void (*linear_residual_tokens) (MllamaBackend *be, MllamaTensor *x, const MllamaTensor *a, const MllamaWeight *w,

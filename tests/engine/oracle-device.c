@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "oracle-device.h"
+#include "oracle.h"
 
 #include <math.h>
 #include <string.h>
@@ -93,66 +94,75 @@ oracle_source_add (MllamaSource *source, const char *name, const float *values, 
 
 /* --- the device --- */
 
-static void
-open_backend (OracleDevice *device)
-{
-  GError *error = NULL;
-
-  device->be = mllama_cpu_backend_new (&device->config, NULL, &error);
-  g_assert_no_error (error);
-  device->ops = device->be->ops;
-}
-
-static OracleDevice *
-create_device (guint n_heads, guint n_kv_heads, guint head_width)
+OracleDevice *
+oracle_device_open (const MllamaConfig *config, MllamaDevice where, MllamaDtype dtype)
 {
   OracleDevice *device = g_new0 (OracleDevice, 1);
-  MllamaTextConfig *text = &device->config.text;
+  MllamaBackendSettings settings = {.cuda_device = -1, .dtype = dtype};
+  GError *error = NULL;
 
-  text->n_heads = n_heads;
-  text->n_kv_heads = n_kv_heads;
-  text->head_width = head_width;
-  text->hidden_size = n_heads * head_width;
-  text->rope.theta = 10000;
+  device->config = *config;
+  device->is_bf16 = dtype == MLLAMA_DTYPE_BF16;
   device->source = create_memory_source ();
   device->rand = g_rand_new_with_seed (20240918);
   device->tensors = g_ptr_array_new ();
   device->weights = g_ptr_array_new ();
+  device->be = mllama_backend_new (where, &device->config, &settings, &error);
+  g_assert_no_error (error);
+  device->ops = device->be->ops;
   return device;
+}
+
+static MllamaConfig
+make_config (guint n_heads, guint n_kv_heads, guint head_width)
+{
+  MllamaConfig config = {0};
+
+  config.text.n_heads = n_heads;
+  config.text.n_kv_heads = n_kv_heads;
+  config.text.head_width = head_width;
+  config.text.hidden_size = n_heads * head_width;
+  config.text.rope.theta = 10000;
+  return config;
 }
 
 OracleDevice *
 oracle_device_new (guint n_heads, guint n_kv_heads, guint head_width)
 {
-  OracleDevice *device = create_device (n_heads, n_kv_heads, head_width);
+  MllamaConfig config = make_config (n_heads, n_kv_heads, head_width);
 
-  open_backend (device);
-  return device;
+  return oracle_device_open (&config, MLLAMA_DEVICE_CPU, MLLAMA_DTYPE_F32);
 }
 
 OracleDevice *
 oracle_device_new_with_tower (guint hidden_size, guint n_heads, guint image_size, guint patch_size)
 {
-  OracleDevice *device = create_device (2, 1, 8);
-  MllamaVisionConfig *vision = &device->config.vision;
+  MllamaConfig config = make_config (2, 1, 8);
 
-  device->config.has_vision = TRUE;
-  vision->hidden_size = hidden_size;
-  vision->n_heads = n_heads;
-  vision->image_size = image_size;
-  vision->patch_size = patch_size;
-  vision->max_n_tiles = 4;
-  open_backend (device);
-  return device;
+  config.has_vision = TRUE;
+  config.vision.hidden_size = hidden_size;
+  config.vision.n_heads = n_heads;
+  config.vision.image_size = image_size;
+  config.vision.patch_size = patch_size;
+  config.vision.max_n_tiles = 4;
+  return oracle_device_open (&config, MLLAMA_DEVICE_CPU, MLLAMA_DTYPE_F32);
 }
 
 void
-oracle_device_free (OracleDevice *device)
+oracle_device_clear (OracleDevice *device)
 {
   for (guint i = 0; i < device->tensors->len; i++)
     device->ops->tensor_free (device->be, g_ptr_array_index (device->tensors, i));
   for (guint i = 0; i < device->weights->len; i++)
     device->ops->weight_free (device->be, g_ptr_array_index (device->weights, i));
+  g_ptr_array_set_size (device->tensors, 0);
+  g_ptr_array_set_size (device->weights, 0);
+}
+
+void
+oracle_device_free (OracleDevice *device)
+{
+  oracle_device_clear (device);
   g_ptr_array_unref (device->tensors);
   g_ptr_array_unref (device->weights);
   device->ops->free (device->be);
@@ -166,8 +176,11 @@ oracle_random (OracleDevice *device, gsize n, float scale)
 {
   float *values = g_new (float, n);
 
-  for (gsize i = 0; i < n; i++)
+  for (gsize i = 0; i < n; i++) {
     values[i] = scale * (float) g_rand_double_range (device->rand, -1, 1);
+    if (device->is_bf16)
+      values[i] = oracle_to_bf16 (values[i]);
+  }
   return values;
 }
 
@@ -184,13 +197,13 @@ get_guard_value (void)
   return value;
 }
 
-MllamaTensor *
-oracle_tensor_new (OracleDevice *device, gsize n_rows, gsize width, const float *values)
+static MllamaTensor *
+create_tensor (OracleDevice *device, MllamaTensorUse use, gsize n_rows, gsize width, const float *values)
 {
   gsize n_all = n_rows + ORACLE_GUARD_ROWS;
   g_autofree float *all = g_new (float, n_all *width);
   GError *error = NULL;
-  MllamaTensor *tensor = device->ops->tensor_new (device->be, MLLAMA_TENSOR_ACT, n_all, width, &error);
+  MllamaTensor *tensor = device->ops->tensor_new (device->be, use, n_all, width, &error);
 
   g_assert_no_error (error);
   for (gsize i = 0; i < n_all * width; i++)
@@ -199,6 +212,18 @@ oracle_tensor_new (OracleDevice *device, gsize n_rows, gsize width, const float 
   g_assert_no_error (error);
   g_ptr_array_add (device->tensors, tensor);
   return tensor;
+}
+
+MllamaTensor *
+oracle_tensor_new (OracleDevice *device, gsize n_rows, gsize width, const float *values)
+{
+  return create_tensor (device, MLLAMA_TENSOR_ACT, n_rows, width, values);
+}
+
+MllamaTensor *
+oracle_tensor_new_full (OracleDevice *device, gsize n_rows, gsize width, const float *values)
+{
+  return create_tensor (device, MLLAMA_TENSOR_FULL, n_rows, width, values);
 }
 
 float *
@@ -227,19 +252,27 @@ oracle_tensor_check_guard (OracleDevice *device, const MllamaTensor *tensor, gsi
 
 /* --- weights --- */
 
+MllamaWeight *
+oracle_weight_new (OracleDevice *device, const MllamaWeightSpec *spec)
+{
+  GError *error = NULL;
+  MllamaWeight *weight = device->ops->weight_new (device->be, spec, &error);
+
+  g_assert_no_error (error);
+  device->ops->wait (device->be, &error);
+  g_assert_no_error (error);
+  g_ptr_array_add (device->weights, weight);
+  return weight;
+}
+
 static MllamaWeight *
 add_weight (OracleDevice *device, MllamaWeightUse use, const float *values, guint n_dims, const gsize *shape)
 {
   g_autofree char *name = g_strdup_printf ("weight.%u", device->weights->len);
   MllamaWeightSpec spec = {.use = use, .source = device->source, .n_parts = 1};
-  GError *error = NULL;
-  MllamaWeight *weight;
 
   spec.parts[0] = oracle_source_add (device->source, name, values, n_dims, shape);
-  weight = device->ops->weight_new (device->be, &spec, &error);
-  g_assert_no_error (error);
-  g_ptr_array_add (device->weights, weight);
-  return weight;
+  return oracle_weight_new (device, &spec);
 }
 
 MllamaWeight *

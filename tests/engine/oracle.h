@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The operations of backend.h as plain loops in double, each number with the largest error that a float32
- * implementation may have: one unit of rounding per operation, n of them for a sum of n. */
+ * implementation may have: one unit of rounding per operation, n of them for a sum of n. Where numbers are rounded to
+ * bf16 on the way, oracle_round_bf16 says so. */
 #pragma once
 
 #include "backend.h"
@@ -14,11 +15,18 @@ typedef struct {
   double error; /* bound, absolute */
 } OracleNumber;
 
+/* The largest difference as a share of its bound, infinite if a number is NaN; worst: where it is. */
+double oracle_compare (const float *found, const OracleNumber *expected, gsize n, gsize *worst);
+
 /* Fails the test unless every found[i] lies within the error of expected[i]; NaN never does. */
 void oracle_check (const float *found, const OracleNumber *expected, gsize n);
 
 /* Numbers without an error. */
 void oracle_exact (OracleNumber *y, const float *x, gsize n);
+
+/* A rounding point: adds half a unit in the last place of bf16. And the rounding itself, of a finite number. */
+void oracle_round_bf16 (OracleNumber *y, gsize n);
+float oracle_to_bf16 (float x);
 
 void oracle_layer_norm (OracleNumber *y, const OracleNumber *x, const float *w, const float *b, gsize n, double eps);
 void oracle_rms_norm (OracleNumber *y, const OracleNumber *x, const float *w, gsize n, double eps);
@@ -36,9 +44,13 @@ void oracle_rotate (OracleNumber *head, const float *inv_freq, guint c, guint32 
 typedef struct {
   const float *key, *value; /* [C] */
   double bias;
+  double key_error, value_error; /* of any of the numbers */
 } OracleKey;
 
 /* a [C] = sum of softmax (q . k / sqrt (C) + bias) * v; zero if there are no keys. */
 void oracle_attend (OracleNumber *a, const float *q, const OracleKey *keys, gsize n_keys, guint c);
+/* Weights of the softmax are rounded by so much of themselves before they multiply values. */
+void oracle_attend_rounded (OracleNumber *a, const float *q, const OracleKey *keys, gsize n_keys, guint c,
+                            double rounding);
 
 G_END_DECLS

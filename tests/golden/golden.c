@@ -122,11 +122,19 @@ golden_free (Golden *golden)
   g_free (golden);
 }
 
+MllamaModelSettings
+golden_get_settings (void)
+{
+  gboolean on_gpu = g_strcmp0 (g_getenv ("MLLAMA_GOLDEN_DEVICE"), "cuda") == 0;
+
+  return (MllamaModelSettings){.device = on_gpu ? MLLAMA_DEVICE_CUDA : MLLAMA_DEVICE_CPU, .dtype = MLLAMA_DTYPE_F32};
+}
+
 MllamaModel *
 golden_get_model (Golden *golden)
 {
   g_autofree char *path = g_build_filename (golden->root, "checkpoints", golden->name, NULL);
-  MllamaModelSettings settings = {.device = MLLAMA_DEVICE_CPU};
+  MllamaModelSettings settings = golden_get_settings ();
   g_autoptr (GError) error = NULL;
 
   if (golden->model)

@@ -39,7 +39,9 @@ GPtrArray *golden_list (const char *root);
 Golden *golden_new (const char *root, const char *name);
 void golden_free (Golden *golden);
 
-/* The loaded model, on the CPU (transfer none). */
+/* In float32, on the CPU, or on the GPU if MLLAMA_GOLDEN_DEVICE is cuda. */
+MllamaModelSettings golden_get_settings (void);
+/* The loaded model (transfer none). */
 MllamaModel *golden_get_model (Golden *golden);
 /* NULL if there is none of that name. */
 const GoldenTensor *golden_find_tensor (Golden *golden, const char *format, ...) G_GNUC_PRINTF (2, 3);

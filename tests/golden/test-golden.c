@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* MllamaForConditionalGeneration, MllamaModel, MllamaVisionModel, MllamaTextModel, MllamaForCausalLM,
  * MllamaImageProcessor and MllamaProcessor against what transformers computes, on each checkpoint of a golden folder.
- * MLLAMA_GOLDEN_DIR names another folder than the one beside this file. */
+ * MLLAMA_GOLDEN_DIR names another folder than the one beside this file, MLLAMA_GOLDEN_DEVICE=cuda the GPU. */
 #include "check.h"
 
 #include <math.h>
@@ -211,10 +211,11 @@ test_text_alone (gconstpointer data)
 {
   const Subject *subject = data;
   Golden *golden = subject->golden;
-  MllamaModelSettings settings = {.device = MLLAMA_DEVICE_CPU, .text_only = TRUE};
-  g_autoptr (MllamaModel) model =
-      mllama_model_open (mllama_model_get_path (golden_get_model (golden)), &settings, NULL);
+  MllamaModelSettings settings = golden_get_settings ();
+  g_autoptr (MllamaModel) model = NULL;
 
+  settings.text_only = TRUE;
+  model = mllama_model_open (mllama_model_get_path (golden_get_model (golden)), &settings, NULL);
   g_assert_true (mllama_model_load (model, NULL, NULL));
   for (guint i = 0; i < json_array_get_length (get_cases (golden)); i++) {
     JsonObject *record = json_array_get_object_element (get_cases (golden), i);
@@ -277,11 +278,12 @@ test_states_of_another_model (gconstpointer data)
   const Subject *subject = data;
   Golden *golden = subject->golden;
   JsonObject *record = find_case_with_a_picture (golden, MLLAMA_SEMANTICS_META);
-  MllamaModelSettings settings = {.device = MLLAMA_DEVICE_CPU, .text_only = TRUE};
-  g_autoptr (MllamaModel) other =
-      mllama_model_open (mllama_model_get_path (golden_get_model (golden)), &settings, NULL);
+  MllamaModelSettings settings = golden_get_settings ();
+  g_autoptr (MllamaModel) other = NULL;
   g_autoptr (Run) run = run_new (golden, record, NULL);
 
+  settings.text_only = TRUE;
+  other = mllama_model_open (mllama_model_get_path (golden_get_model (golden)), &settings, NULL);
   g_assert_true (mllama_model_load (other, NULL, NULL));
   g_clear_pointer (&run->prompt, mllama_prompt_unref);
   run->prompt = run_create_prompt (golden, record);

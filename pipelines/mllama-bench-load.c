@@ -31,7 +31,7 @@ time_caption (Bench *bench, guint n_prompt, guint n_new, double *ms, GError **er
 {
   const MllamaAspectRatio *ratio = bench_find_largest_ratio (bench);
   MllamaImage image;
-  g_autofree guint8 *pixels = ratio ? bench_make_picture (bench, ratio, &image) : NULL;
+  g_autofree G_GNUC_UNUSED guint8 *pixels = ratio ? bench_make_picture (bench, ratio, &image) : NULL;
   MllamaPrompt *prompt = bench_make_prompt (bench, n_prompt, ratio != NULL, error);
   gint64 start = g_get_monotonic_time ();
   g_autoptr (MllamaStates) states = ratio && prompt ? bench_encode (bench, &image, error) : NULL;

@@ -33,7 +33,7 @@ time_first_token (Bench *bench, const MllamaAspectRatio *ratio, GError **error)
 
   for (guint run = 0; run <= bench->n_runs; run++) {
     MllamaImage image;
-    g_autofree guint8 *pixels = ratio ? bench_make_picture (bench, ratio, &image) : NULL;
+    g_autofree G_GNUC_UNUSED guint8 *pixels = ratio ? bench_make_picture (bench, ratio, &image) : NULL;
     MllamaPrompt *prompt = bench_make_prompt (bench, PROMPT_TOKENS, ratio != NULL, error);
     gint64 start = g_get_monotonic_time ();
     g_autoptr (MllamaStates) states = ratio && prompt ? bench_encode (bench, &image, error) : NULL;
@@ -155,7 +155,7 @@ time_prompts (Bench *bench, const MllamaAspectRatio *ratio, guint n_prompts, dou
   Answer *answers[BENCH_MAX_ROWS] = {NULL};
   MllamaPrompt *prompts[BENCH_MAX_ROWS];
   MllamaImage image;
-  g_autofree guint8 *pixels = bench_make_picture (bench, ratio, &image);
+  g_autofree G_GNUC_UNUSED guint8 *pixels = bench_make_picture (bench, ratio, &image);
   g_autoptr (MllamaStates) states = NULL;
   gint64 start;
   gboolean is_done;

@@ -82,7 +82,7 @@ MllamaStates *
 bench_encode_new_picture (Bench *bench, const MllamaAspectRatio *ratio, GError **error)
 {
   MllamaImage image;
-  g_autofree guint8 *pixels = bench_make_picture (bench, ratio, &image);
+  g_autofree G_GNUC_UNUSED guint8 *pixels = bench_make_picture (bench, ratio, &image);
 
   return bench_encode (bench, &image, error);
 }

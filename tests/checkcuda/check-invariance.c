@@ -11,7 +11,8 @@ enum {
   N_ANSWERS = 33, /* one and 32 others */
   N_STEPS = 4,    /* draws of each, the first from its prompt */
   MAX_PROMPT = 200,
-  PAGES_A_ROW = 4
+  PAGES_A_ROW = 4,
+  NEEDED_RUN = 13 /* all answers, recorded */
 };
 
 typedef struct {
@@ -19,6 +20,7 @@ typedef struct {
   guint32 prompt[MAX_PROMPT];
   MllamaSampling sampling;
   /* Of the reference: alone, and at once. */
+  gboolean is_known;
   guint32 ids[N_STEPS];
   float *logits; /* [N_STEPS][Z] */
 } Answer;
@@ -133,8 +135,11 @@ keep_or_compare (Answers *a, const Schedule *s, guint row, const float *logits, 
   if (s->is_reference) {
     answer->ids[step] = id;
     memcpy (answer->logits + (gsize) step * n, logits, n * sizeof (float));
+    answer->is_known = TRUE;
     return;
   }
+  if (!answer->is_known)
+    return;
   if (id != answer->ids[step])
     check_fail (a->check, "answer %u, step %u: id %u, alone %u (%u rows, chunks of %u%s)", s->order[row], step, id,
                 answer->ids[step], s->n, s->chunk, s->may_record ? ", recorded" : "");
@@ -251,14 +256,20 @@ static void
 check_answers (Check *check, const MiniSize *size)
 {
   static const guint counts[] = {1, 2, 3, 8, 33, 33, 8, 2, 1}, chunks[] = {200, 1, 64, 7, 65, 33, 16, 100, 13};
-  Answers a = {check, mini_decoder_new (check, size, N_ANSWERS * PAGES_A_ROW)};
+  Answers a = {check};
 
+  /* In f32 the width makes no difference to which kernels run. */
+  if (check_is_sparse (check) && check->dtype == MLLAMA_DTYPE_F32 && size->d > 100)
+    return;
+  a.model = mini_decoder_new (check, size, N_ANSWERS * PAGES_A_ROW);
   create_answers (&a);
   for (guint i = 0; i < N_ANSWERS; i++)
-    run_alone (&a, i);
+    if (check_wants_case (check, FALSE))
+      run_alone (&a, i);
   for (guint i = 0; i < 2 * G_N_ELEMENTS (counts); i++)
-    run_together (&a, counts[i % G_N_ELEMENTS (counts)], chunks[i % G_N_ELEMENTS (chunks)], i * 7,
-                  i >= G_N_ELEMENTS (counts));
+    if (check_wants_case (check, i == NEEDED_RUN))
+      run_together (&a, counts[i % G_N_ELEMENTS (counts)], chunks[i % G_N_ELEMENTS (chunks)], i * 7,
+                    i >= G_N_ELEMENTS (counts));
   clear_answers (&a);
 }
 
@@ -288,9 +299,10 @@ check_pictures_of (Check *check, const MiniTowerSize *size)
   static const guint pictures[][3] = {{0}, {1}, {2}, {0, 1}, {1, 0}, {2, 0, 1}, {1, 2, 0}};
   static const guint n_tiles[] = {1, 4, 2}, counts[] = {1, 1, 1, 2, 2, 3, 3};
   MiniTower *m = mini_tower_new (check, size);
+  guint n = check_is_sparse (check) ? 4 : G_N_ELEMENTS (counts);
   float *alone[3];
 
-  for (guint i = 0; i < G_N_ELEMENTS (counts); i++) {
+  for (guint i = 0; i < n; i++) {
     guint tiles[3], row = 0;
     float *found;
 
@@ -317,9 +329,11 @@ check_pictures_of (Check *check, const MiniTowerSize *size)
 static void
 check_pictures (Check *check)
 {
-  check_pictures_of (check, &(MiniTowerSize){72, 3, 100, 28, 4, 50});
-  check_pictures_of (check, &(MiniTowerSize){160, 2, 320, 112, 14, 128});
-  check_pictures_of (check, &(MiniTowerSize){64, 1, 256, 126, 9, 65});
+  static const MiniTowerSize sizes[] = {{72, 3, 100, 28, 4, 50}, {160, 2, 320, 112, 14, 128}, {64, 1, 256, 126, 9, 65}};
+
+  for (guint i = 0; i < G_N_ELEMENTS (sizes); i++)
+    if (check_wants_case (check, FALSE))
+      check_pictures_of (check, &sizes[i]);
 }
 
 const CheckEntry checks_of_invariance[] = {

@@ -18,7 +18,7 @@ typedef struct {
   guint d, image_size, patch_size;
 } PatchSize;
 
-static const PatchSize patch_sizes[] = {{16, 28, 14},  {7, 4, 1},    {40, 30, 6},   {3, 5, 5},
+static const PatchSize patch_sizes[] = {{16, 28, 14},  {3, 5, 5},    {40, 30, 6},   {7, 4, 1},
                                         {20, 150, 10}, {80, 42, 14}, {1280, 28, 14}};
 
 typedef struct {
@@ -172,7 +172,8 @@ static void
 check_embed_patches (Check *check)
 {
   for (guint i = 0; i < G_N_ELEMENTS (patch_sizes) && !check_is_settled (check); i++)
-    check_patch_size (check, &patch_sizes[i]);
+    if (check_wants_case (check, i == 1))
+      check_patch_size (check, &patch_sizes[i]);
 }
 
 /* --- between the encoders, and after them --- */
@@ -239,10 +240,11 @@ check_norm_add_tiles_of (Check *check, guint d)
 static void
 check_norm_add_tiles (Check *check)
 {
-  static const guint widths[] = {1, 19, 64, 72, 1280};
+  static const guint widths[] = {19, 1, 64, 72, 1280};
 
   for (guint i = 0; i < G_N_ELEMENTS (widths); i++)
-    check_norm_add_tiles_of (check, widths[i]);
+    if (check_wants_case (check, i == 3))
+      check_norm_add_tiles_of (check, widths[i]);
 }
 
 static void
@@ -283,11 +285,13 @@ check_columns (Check *check, guint d, guint width, guint column, guint n_rows)
 static void
 check_copy_columns (Check *check)
 {
-  static const guint cases[][4] = {{5, 17, 7, 3},   {1, 1, 0, 1},       {64, 192, 64, 65}, {8, 24, 8, 0},
+  static const guint cases[][4] = {{5, 17, 7, 3},   {64, 192, 64, 65},  {1, 1, 0, 1},    {8, 24, 8, 0},
                                    {3, 70, 67, 60}, {80, 480, 400, 64}, {20, 60, 20, 33}};
 
+  /* The second is aligned. */
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
-    check_columns (check, cases[i][0], cases[i][1], cases[i][2], cases[i][3]);
+    if (check_wants_case (check, i == 1))
+      check_columns (check, cases[i][0], cases[i][1], cases[i][2], cases[i][3]);
 }
 
 /* --- the layout of weights --- */
@@ -352,10 +356,11 @@ check_projector_of (Check *check, guint d, guint n_taps, guint n_out)
 static void
 check_projector (Check *check)
 {
-  check_projector_of (check, 6, 5, 3);
-  check_projector_of (check, 16, 1, 16);
-  check_projector_of (check, 80, 2, 36);
-  check_projector_of (check, 64, 5, 65);
+  static const guint cases[][3] = {{6, 5, 3}, {16, 1, 16}, {80, 2, 36}, {64, 5, 65}};
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    if (check_wants_case (check, FALSE))
+      check_projector_of (check, cases[i][0], cases[i][1], cases[i][2]);
 }
 
 static void
@@ -364,6 +369,8 @@ check_parts (Check *check)
   static const guint widths[] = {5, 16, 48, 72};
 
   for (guint i = 0; i < G_N_ELEMENTS (widths); i++) {
+    if (!check_wants_case (check, FALSE))
+      continue;
     CheckModel model = {0};
     g_autoptr (OracleDevice) device = check_open (check, &model);
     gsize n = widths[i], shapes[3][4] = {{7, n}, {1, n}, {40, n / 4, 2, 2}};

@@ -34,6 +34,8 @@ typedef struct {
   MllamaDevice device;
   MllamaDtype dtype;
   CheckFault fault;
+  guint sparse;       /* of the cases only every so manieth is done; 0: all are */
+  guint n_cases;      /* that check_wants_case was asked for */
   double factor;      /* largest error as a share of its bound */
   char *failure;      /* the first one; NULL: none */
   gboolean is_broken; /* stopped by an assertion */
@@ -62,6 +64,25 @@ typedef struct {
 } CheckModel;
 
 OracleDevice *check_open (const Check *check, const CheckModel *model);
+
+/* --- cases --- */
+
+/* Under a sanitizer every case takes long, and its values have been compared before. */
+static inline gboolean
+check_is_sparse (const Check *check)
+{
+  return check->sparse > 1;
+}
+
+/* Loops over shapes ask before each. The first stays, and so does what is_needed: one shape for every kernel. */
+static inline gboolean
+check_wants_case (Check *check, gboolean is_needed)
+{
+  gboolean is_turn = !check_is_sparse (check) || check->n_cases % check->sparse == 0;
+
+  check->n_cases++;
+  return is_turn || is_needed;
+}
 
 /* --- verdicts --- */
 
@@ -109,7 +130,7 @@ float *check_make_rows (OracleDevice *device, guint n, guint d);
 typedef void (*CheckRun) (gpointer data);
 
 /* Presets y (before [n_rows][width], or NaN) and its guard, runs, looks at the guard; twice. Returns what was found,
- * [n_rows][width]. what: for messages. */
+ * [n_rows][width]. what: for messages. Once if sparse. */
 float *check_run_twice (Check *check, OracleDevice *device, MllamaTensor *y, gsize n_rows, gsize width,
                         const float *before, CheckRun run, gpointer data, const char *what);
 /* Presets once, for those who run for themselves; and tells whether the guard has kept its bits. */
@@ -128,6 +149,7 @@ void check_run (Check *check, CheckFunc run);
 typedef struct {
   const char *filter; /* NULL: everything */
   MllamaDevice device;
+  guint sparse; /* of Check */
   guint n_tests, n_failed;
   GString *checks, *faults, *speed; /* JSON, comma separated */
 } CheckReport;

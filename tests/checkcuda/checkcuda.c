@@ -15,14 +15,16 @@ static const struct {
 };
 
 static gboolean list_only, edge_only, no_speed, on_cpu;
+static int sparse;
 static char *filter, *json_path;
 
 static const GOptionEntry options[] = {
     {"list", 0, 0, G_OPTION_ARG_NONE, &list_only, "Print the names of all checks", NULL},
-    {"filter", 0, 0, G_OPTION_ARG_STRING, &filter, "Only what has TEXT in its name", "TEXT"},
+    {"filter", 0, 0, G_OPTION_ARG_STRING, &filter, "Only what has TEXT in its name, or begins with it: ^TEXT", "TEXT"},
     {"json", 0, 0, G_OPTION_ARG_FILENAME, &json_path, "Write results to FILE", "FILE"},
     {"edge-only", 0, 0, G_OPTION_ARG_NONE, &edge_only, "Leave out planted faults and real shapes", NULL},
     {"no-speed", 0, 0, G_OPTION_ARG_NONE, &no_speed, "Leave out real shapes", NULL},
+    {"sparse", 0, 0, G_OPTION_ARG_INT, &sparse, "Only every Nth case of a check, once: under a sanitizer", "N"},
     {"cpu", 0, 0, G_OPTION_ARG_NONE, &on_cpu, "Check the CPU backend: the checks themselves, without a GPU", NULL},
     {NULL},
 };
@@ -30,7 +32,11 @@ static const GOptionEntry options[] = {
 gboolean
 check_report_wants (const CheckReport *report, const char *name)
 {
-  return !report->filter || strstr (name, report->filter);
+  const char *wanted = report->filter;
+
+  if (wanted && *wanted == '^')
+    return g_str_has_prefix (name, wanted + 1);
+  return !wanted || strstr (name, wanted);
 }
 
 void
@@ -46,7 +52,7 @@ check_report_test (CheckReport *report, const char *name, gboolean is_ok, const 
 static void
 run_check (CheckReport *report, const char *name, const CheckEntry *entry, MllamaDtype dtype)
 {
-  Check check = {.name = name, .device = report->device, .dtype = dtype};
+  Check check = {.name = name, .device = report->device, .dtype = dtype, .sparse = report->sparse};
   gint64 started = g_get_monotonic_time ();
   g_autofree char *comment = NULL;
 
@@ -125,6 +131,7 @@ main (int argc, char **argv)
   }
   report = (CheckReport){.filter = filter,
                          .device = on_cpu ? MLLAMA_DEVICE_CPU : MLLAMA_DEVICE_CUDA,
+                         .sparse = MAX (sparse, 0),
                          .checks = g_string_new (NULL),
                          .faults = g_string_new (NULL),
                          .speed = g_string_new (NULL)};

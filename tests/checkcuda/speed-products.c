@@ -222,7 +222,7 @@ static OracleNumber
 expect (const Case *c, const OracleNumber *in, guint row, guint o)
 {
   gboolean has_bias = c->kind == LAYER_NORM || c->kind == LAYER_NORM_GELU || c->kind == LINEAR || c->kind == RESIDUAL;
-  OracleNumber y = multiply_row (c, in, o, has_bias), other, sum;
+  OracleNumber y = multiply_row (c, in, o, has_bias), other, multiple = {0, 0};
 
   if (c->kind == LAYER_NORM_GELU)
     oracle_gelu (&y, 1);
@@ -231,11 +231,12 @@ expect (const Case *c, const OracleNumber *in, guint row, guint o)
     oracle_swiglu (&y, &y, &other, 1);
   }
   if (is_residual (c)) {
-    sum = (OracleNumber){noise_get (Y_SEED, (gsize) row * c->n_out + o, 1), 0};
-    oracle_add (&sum, &y, 0.5, 1);
-    y = sum;
-    /* The bias may be added by itself. */
-    check_round (&c->check, &y, 1);
+    oracle_add (&multiple, &y, 0.5, 1);
+    check_round (&c->check, &multiple, 1);
+    y = (OracleNumber){noise_get (Y_SEED, (gsize) row * c->n_out + o, 1), 0};
+    oracle_add (&y, &multiple, 1, 1);
+    if (has_bias) /* which may be added by itself */
+      check_round (&c->check, &y, 1);
   }
   if (c->kind != LOGITS)
     check_round (&c->check, &y, 1);

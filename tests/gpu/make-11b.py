@@ -4,9 +4,7 @@
 
     make-11b.py --out DIR [--size full|middle|small|tiny] [--device cuda|cpu] [--seed N]
 
-Unlike plain N(0, 0.02) weights, these make every part of the model matter: attention looks at some keys far more than
-at others, so that a wrong mask shows; gates are half open; much of what the logits say is the picture's doing; tile
-tables are not small, and zero where released checkpoints have zeros.
+Unlike plain N(0, 0.02) weights, these make every part of the model matter: gpulib/weights.py says how.
 """
 
 import argparse
@@ -25,6 +23,8 @@ from transformers import MllamaConfig, MllamaForConditionalGeneration
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'golden'))
 from maker import bpe, checkpoint  # noqa: E402
 from maker.shapes import ROPE_LLAMA3, Shape  # noqa: E402
+
+from gpulib.weights import make_values  # noqa: E402
 
 N_BASE, N_SPECIAL = 128000, 256
 FULL = Shape(
@@ -75,65 +75,6 @@ def make_large_tokenizer(n_merges):
     return tokenizer
 
 
-# --- weights ---
-
-# Of matrices that are not named the rows have length 1. Scores of attention get a standard deviation of about 2, logits
-# one of about 3. The branches that bring the picture are wide, the others narrow: then it decides, and rounding errors
-# stay small beside it.
-GAINS = {
-    'self_attn.q_proj': 1.4, 'self_attn.k_proj': 1.4, 'cross_attn.o_proj': 4.0, 'mlp.down_proj': 0.7, 'mlp.fc1': 1.5,
-    'mlp.fc2': 0.4, 'patch_embedding': 2.0, 'multi_modal_projector': 0.6, 'lm_head': 3.0,
-}
-# Channels of the projector's output that are the same in every row: keys share them, so that their norms of 2.5 leave
-# scores with a standard deviation of 2 or 3; values are without them, so that rows and pictures differ.
-COMMON_PART, COMMON_SIZE = 8, 8.0
-
-
-def get_scale(name, dims):
-    """Standard deviation of the weights of a matrix or table."""
-    if 'embed_tokens' in name or name.endswith('class_embedding'):
-        return 1.0
-    if '_embedding.' in name and 'patch' not in name:
-        return 0.3
-    gain = next((gain for part, gain in GAINS.items() if f'{part}.weight' in name), 1.0)
-    return gain / math.sqrt(math.prod(dims[1:]))
-
-
-def draw(name, dims, generator):
-    def uniform(low, high):
-        return torch.rand(dims, generator=generator, device=generator.device) * (high - low) + low
-
-    def normal(scale):
-        return torch.randn(dims, generator=generator, device=generator.device) * scale
-
-    if 'gate' in name.rsplit('.', 1)[-1]:  # tanh of it is 0.46 to 0.54, or the negative
-        return uniform(0.5, 0.6) * (1 if torch.rand((), generator=generator, device=generator.device) < 0.5 else -1)
-    if name.endswith('multi_modal_projector.bias'):
-        return normal(COMMON_SIZE) * (torch.arange(dims[0], device=generator.device) < dims[0] // COMMON_PART)
-    if name.endswith('bias'):
-        return normal(0.1)
-    if 'q_norm' in name or 'k_norm' in name:
-        return uniform(2.2, 2.8)
-    if 'norm' in name:
-        return uniform(0.6, 1.4)
-    values = normal(get_scale(name, dims))
-    if name.endswith('fc2.weight'):  # GELU's mean is not zero, and would add the same to every row of every picture
-        values -= values.mean(-1, keepdim=True)
-    if name.endswith('cross_attn.v_proj.weight'):
-        values[:, :dims[1] // COMMON_PART] = 0
-    return values
-
-
-def make_tensor(shape, name, dims, device):
-    """Values depend on the seed, the name and the kind of device alone."""
-    digest = hashlib.sha256(f'{shape.seed} {name}'.encode()).digest()
-    generator = torch.Generator(device).manual_seed(int.from_bytes(digest[:7], 'little'))
-    values = draw(name, dims, generator)
-    if 'tile' in name and name.endswith('weight'):
-        values = checkpoint.fill_table(shape, name, values)
-    return values.to(getattr(torch, shape.dtype))
-
-
 # --- files ---
 
 def list_tensors(config):
@@ -165,7 +106,7 @@ def write_shard(shape, path, tensors, device):
     with open(path, 'wb') as file:
         file.write(len(text).to_bytes(8, 'little') + text)
         for name, dims in tensors:
-            values = make_tensor(shape, name, dims, device).cpu()
+            values = make_values(shape, name, dims, device).to(getattr(torch, shape.dtype)).cpu()
             file.write(values.reshape(-1).view(torch.uint8).numpy().data)
     return offset
 
@@ -204,7 +145,7 @@ def main():
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--seed', type=int, default=1)
     options = parser.parse_args()
-    stamp, made = options.out / 'made-by', f'{options.size} {options.device} {options.seed} {hash_file(__file__)}\n'
+    stamp, made = options.out / 'made-by', f'{options.size} {options.device} {options.seed} {hash_sources()}\n'
     if stamp.exists() and stamp.read_text(encoding='utf-8') == made:
         print(f'{options.out} is there already')
         return
@@ -213,8 +154,9 @@ def main():
     print(f'{options.out}: {n_bytes / 1e9:.2f} GB of weights')
 
 
-def hash_file(path):
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+def hash_sources():
+    here = Path(__file__).resolve()
+    return hashlib.sha256(here.read_bytes() + (here.parent / 'gpulib' / 'weights.py').read_bytes()).hexdigest()[:12]
 
 
 if __name__ == '__main__':

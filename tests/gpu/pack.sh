@@ -39,7 +39,8 @@ add_blas() {
   ldd "$blas" | awk '/libgfortran|libquadmath/{print $3}' | xargs -r cp -Lt "$dest/lib"
 }
 
-# A second or two of video that moves.
+# A second or two of video that moves. At its end the encoder complains of cmInitParaError: it is asked for frames that it
+# might hold back, and holds none. All 24 are in the clip.
 add_clip() {
   gst-launch-1.0 -q videotestsrc num-buffers=24 pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! \
     openh264enc ! h264parse ! mp4mux ! filesink location="$dest/clip.mp4"

@@ -81,9 +81,9 @@ run_part() {
   local arguments=(--out "$out/$1.json") peers=()
   [ -z "${MLLAMA_GPU_PEERS:-}" ] || peers=(--peers "$MLLAMA_GPU_PEERS")
   case $1 in
-    check) arguments+=(--bin "$bin" --small "$(make_checkpoint small)") ;;
+    check) arguments+=(--bin "$bin" --small "$(make_checkpoint small)" --seconds $((${MLLAMA_GPU_SECONDS:-530} - SECONDS))) ;;
     parity) arguments+=(--programs "$bin" --small "$(make_checkpoint small)" --checkpoint "$(large)") ;;
-    speed) arguments+=(--bin "$bin" --checkpoint "$(large)" "${peers[@]}" --seconds $((530 - SECONDS))) ;;
+    speed) arguments+=(--bin "$bin" --checkpoint "$(large)" "${peers[@]}" --seconds $((${MLLAMA_GPU_SECONDS:-530} - SECONDS))) ;;
     element) arguments+=(--bin "$bin" --work "$work") ;;
     *) die "There is no part $1; parts are check, parity, speed and element" ;;
   esac

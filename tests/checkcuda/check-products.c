@@ -165,16 +165,18 @@ add_residual (const Case *c, OracleNumber *y, const OracleNumber *out, const flo
 
   oracle_add (multiple, out, c->gate, c->n_out);
   check_round (c->check, multiple, c->n_out);
+  /* The bias may be scaled by the gate beforehand, and rounded then; and it may come first or last. */
+  for (guint i = 0; c->kind == RESIDUAL && i < c->n_out; i++)
+    bias[i] = (OracleNumber){c->gate * (double) c->bias[i], ORACLE_ROUNDING * fabs (c->gate * c->bias[i])};
+  if (c->kind == RESIDUAL) {
+    check_round (c->check, bias, c->n_out);
+    oracle_add (multiple, bias, 1, c->n_out);
+    check_round (c->check, multiple, c->n_out);
+  }
   oracle_exact (y, residual, c->n_out);
   oracle_add (y, multiple, 1, c->n_out);
-  if (c->kind != RESIDUAL)
-    return;
-  check_round (c->check, y, c->n_out);
-  /* The bias may be scaled by the gate beforehand, and rounded then. */
-  for (guint i = 0; i < c->n_out; i++)
-    bias[i] = (OracleNumber){c->gate * (double) c->bias[i], ORACLE_ROUNDING * fabs (c->gate * c->bias[i])};
-  check_round (c->check, bias, c->n_out);
-  oracle_add (y, bias, 1, c->n_out);
+  if (c->kind == RESIDUAL)
+    check_round (c->check, y, c->n_out);
 }
 
 /* Inputs of products are rounded, and so is what comes out of them, before anything else is done to it. */

@@ -19,7 +19,7 @@ from gpulib.results import Results
 MODEL = Path(__file__).resolve().parent.parent / 'golden' / 'checkpoints' / 'hub'
 OTHER_MODEL = MODEL.with_name('many')
 FORMATS = ('RGB', 'BGRx', 'GRAY8', 'I420', 'NV12', 'YUY2')
-ON_GPU = 'video/x-raw(memory:CUDAMemory)'
+ON_GPU = '"video/x-raw(memory:CUDAMemory)"'  # for a shell
 
 
 def read_captions(path):

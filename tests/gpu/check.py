@@ -27,12 +27,12 @@ TOOLS = ('racecheck', 'initcheck', 'memcheck')
 # Of checkcuda, those first whose kernels take longest under a sanitizer.
 SUBJECTS = ('products', 'frames', 'attention', 'invariance', 'decoder', 'draw', 'tower', 'tower_attention', 'rows')
 # Of the cases of a check every so manieth is enough for all kernels, if there are few common factors with the lengths of
-# its lists. The tiers differ in how kernels are launched, hardly in the kernels.
-SPARSE = {'': 13, 'sm_80': 31}
+# its lists. The tiers differ in how kernels are launched, hardly in the kernels; initcheck is the slowest of the tools.
+SPARSE = {'memcheck': {'': 13, 'sm_80': 31}, 'racecheck': {'': 13, 'sm_80': 31}, 'initcheck': {'': 31, 'sm_80': 61}}
 # cuBLASLt's kernels order their accesses by means that racecheck does not follow, and it reports hazards inside them: those
 # don't count, by what the names of the kernels have in common.
 FOREIGN_KERNELS = ('nvjet', 'cutlass', 'cublas', 'gemm', 'gemv', 'xmma')
-N_AT_ONCE = 12  # more are slower each
+N_AT_ONCE = 14  # more are slower each
 LINE = re.compile(r'^(not ok|ok)\b(.*)', re.M)
 
 
@@ -106,7 +106,7 @@ class Runner:
             return
         text, status = self.run(f'compute-sanitizer {tool} {subject}', tier, self.options.sanitizer, '--tool', tool,
                                 '--error-exitcode', '99', '--print-limit', '1000', self.options.bin / 'checkcuda',
-                                '--edge-only', '--sparse', SPARSE[tier], '--filter', f'^{subject}/', limit=left)
+                                '--edge-only', '--sparse', SPARSE[tool][tier], '--filter', f'^{subject}/', limit=left)
         summary = (re.findall(r'(?:ERROR|RACECHECK) SUMMARY: .*', text) or ['no summary'])[-1]
         if summary != 'no summary' and (status == 0 or status == 99 and are_all_foreign(text)):
             wrongs[subject] = None

@@ -35,7 +35,8 @@ done
 case $model in ./* | ../*) model=$OLDPWD/$model ;; ?*) [ ! -d "$OLDPWD/$model" ] || model=$OLDPWD/$model ;; esac
 
 install_packages "${build_packages[@]}" "${media_packages[@]}"
-build_tree build -Dtests=disabled || die "The build failed; build/build.log has everything the tools said."
+mapfile -t cuda < <(cuda_options)
+build_tree build -Dtests=disabled "${cuda[@]}" || die "The build failed; build/build.log has everything the tools said."
 
 options=()
 if [ -n "$model" ]; then

@@ -9,6 +9,9 @@ media_packages=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugin
   gstreamer1.0-libav gstreamer1.0-x)
 test_packages=(clang clang-format libclang-rt-14-dev llvm valgrind git python3 locales forensics-samples-files)
 
+# Where NVIDIA's packages put nvcc.
+[ ! -x /usr/local/cuda/bin/nvcc ] || export PATH=$PATH:/usr/local/cuda/bin
+
 # One line on standard error for each argument.
 say() { printf '%s\n' "$@" >&2; }
 
@@ -88,4 +91,25 @@ build_tree() {
   fi
   say "Building $dir"
   ninja -C "$dir" >"$log" 2>&1 || { grep -E -A 12 '(error|warning):|^FAILED|undefined reference' "$log" | head -n 80 >&2; return 1; }
+}
+
+# Meson options for this machine's GPUs, one a line: kernels for those alone are built in about a minute, for all kinds in
+# several. Without a GPU that can run them, or without nvcc, the CUDA module is left out.
+cuda_options() {
+  local capability architectures=()
+  while read -r capability; do
+    case $capability in
+      9.0) architectures+=(90a) ;;
+      8.* | [1-9][0-9].*) architectures+=("${capability/./}") ;;
+    esac
+  done < <(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort -u)
+  if [ ${#architectures[@]} = 0 ]; then
+    printf '%s\n' -Dcuda=disabled
+  elif ! command -v nvcc >/dev/null; then
+    say "This machine has a GPU, and no nvcc: building for the CPU alone. README.md, On a GPU, says what to install; then" \
+      "remove build/ and start again."
+    printf '%s\n' -Dcuda=disabled
+  else
+    printf '%s\n' -Dcuda=enabled "-Dcuda-architectures=$(IFS=,; echo "${architectures[*]}")"
+  fi
 }

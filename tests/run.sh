@@ -89,7 +89,8 @@ else
   count 0 1 "build with clang, -Werror, sanitizers and fuzzers, without CUDA"
 fi
 
-check "build of the engine alone" build_tree build-tests/engine -Dwerror=true -Dtests=disabled -Dgst-plugin=disabled
+check "build of the engine alone" build_tree build-tests/engine -Dwerror=true -Dtests=disabled -Dgst-plugin=disabled \
+  -Dcuda=disabled
 
 report_stale_gpu_record
 [ ${#failures[@]} = 0 ] || printf 'FAILED %s\n' "${failures[@]}"

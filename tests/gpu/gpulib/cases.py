@@ -20,14 +20,15 @@ class Case:
 
 
 def make_picture(random, n_tiles, size):
-    """Slopes, waves and noise, about as bright and as contrasted as a normalised photo."""
+    """Slopes, waves and noise, about as contrasted as a normalised photo, in a tone of the picture's own."""
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
+    tone = random.normal(0, 1, 3)
     tiles = np.empty((n_tiles, 3, size, size), np.float32)
     for tile in tiles:
-        for channel in tile:
+        for channel, mean in zip(tile, tone):
             a, b, phase = random.normal(0, 1, 3)
             waves = np.sin(2 * np.pi * (random.integers(1, 9) * x + random.integers(1, 9) * y) + phase)
-            channel[:] = a * (x - 0.5) + b * (y - 0.5) + 0.5 * waves + random.normal(0, 0.6, (size, size))
+            channel[:] = mean + a * (x - 0.5) + b * (y - 0.5) + 0.5 * waves + random.normal(0, 0.6, (size, size))
     return tiles
 
 

@@ -91,22 +91,11 @@ mllama_cpu_tensor_free (MllamaBackend *be, MllamaTensor *tensor)
   g_free (tensor);
 }
 
-static gboolean
-check_rows (const MllamaTensor *tensor, gsize first_row, gsize n_rows, GError **error)
-{
-  if (first_row <= tensor->n_rows && n_rows <= tensor->n_rows - first_row)
-    return TRUE;
-  g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_INVALID,
-               "%" G_GSIZE_FORMAT " rows from row %" G_GSIZE_FORMAT " on of a tensor that has %" G_GSIZE_FORMAT, n_rows,
-               first_row, tensor->n_rows);
-  return FALSE;
-}
-
 gboolean
 mllama_cpu_tensor_read (MllamaBackend *be, const MllamaTensor *tensor, gsize first_row, gsize n_rows, float *dest,
                         GError **error)
 {
-  if (!check_rows (tensor, first_row, n_rows, error))
+  if (!mllama_tensor_check_rows (tensor->n_rows, first_row, n_rows, error))
     return FALSE;
   for (gsize r = 0; r < n_rows; r++)
     memcpy (dest + r * tensor->width, mllama_cpu_tensor_row (tensor, first_row + r), tensor->width * sizeof (float));
@@ -117,25 +106,11 @@ gboolean
 mllama_cpu_tensor_write (MllamaBackend *be, MllamaTensor *tensor, gsize first_row, gsize n_rows, const float *src,
                          GError **error)
 {
-  if (!check_rows (tensor, first_row, n_rows, error))
+  if (!mllama_tensor_check_rows (tensor->n_rows, first_row, n_rows, error))
     return FALSE;
   for (gsize r = 0; r < n_rows; r++)
     memcpy (mllama_cpu_tensor_row (tensor, first_row + r), src + r * tensor->width, tensor->width * sizeof (float));
   return TRUE;
-}
-
-static gboolean
-check_size (MllamaBackend *be, guint size, GError **error)
-{
-  guint expected = be->config->vision.image_size;
-
-  if (size == expected)
-    return TRUE;
-  g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_INVALID,
-               "the picture was cut into tiles of %u pixels, and the model takes tiles of %u; make the size of the "
-               "image processor equal to image_size",
-               size, expected);
-  return FALSE;
 }
 
 MllamaFrame *
@@ -145,7 +120,7 @@ mllama_cpu_frame_new_from_pixels (MllamaBackend *be, const MllamaPixels *pixels,
   MllamaFrame *frame;
   float *values;
 
-  if (!check_size (be, pixels->size, error) ||
+  if (!mllama_frame_check_size (be->config, pixels->size, error) ||
       !(values = mllama_cpu_alloc (pixels->n_tiles, tile_floats, "a picture", error)))
     return NULL;
   memcpy (values, pixels->values, pixels->n_tiles * tile_floats * sizeof (float));

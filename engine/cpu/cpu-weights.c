@@ -10,21 +10,12 @@ typedef struct {
   gsize n_rows, width, ld;
 } Shape;
 
-/* Rows and their width; parts are stacked. Tables and vectors are not multiplied, and stay as they are. */
+/* Tables and vectors are not multiplied, and stay as they are. */
 static gboolean
 find_shape (const MllamaWeightSpec *spec, Shape *shape)
 {
-  const MllamaTensorInfo *first = spec->parts[0];
-  gsize n_rows = spec->use == MLLAMA_WEIGHT_VECTOR || first->n_dims == 0 ? 1 : first->shape[0];
-
-  shape->n_rows = n_rows;
-  shape->width = n_rows > 0 ? first->n_elements / n_rows : 0;
-  for (guint i = 1; i < spec->n_parts; i++) {
-    const MllamaTensorInfo *part = spec->parts[i];
-    if (part->n_dims == 0 || part->n_elements != part->shape[0] * shape->width)
-      return FALSE;
-    shape->n_rows += part->shape[0];
-  }
+  if (!mllama_weight_spec_get_shape (spec, &shape->n_rows, &shape->width))
+    return FALSE;
   shape->ld = spec->use == MLLAMA_WEIGHT_VECTOR || spec->use == MLLAMA_WEIGHT_TABLE
                   ? shape->width
                   : mllama_cpu_round_up (shape->width);
@@ -101,26 +92,6 @@ read_parts (const MllamaWeightSpec *spec, const MllamaWeight *weight, GError **e
   return TRUE;
 }
 
-static gboolean
-check_spec (const MllamaWeightSpec *spec, Shape *shape, GError **error)
-{
-  const char *name = spec->parts[0]->name;
-
-  if (!find_shape (spec, shape)) {
-    g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_MALFORMED,
-                 "%s and the tensors used with it differ in width; rows of %" G_GSIZE_FORMAT " were expected", name,
-                 shape->width);
-    return FALSE;
-  }
-  if (spec->use == MLLAMA_WEIGHT_PROJECTOR && shape->width % (1 + spec->n_taps) != 0) {
-    g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_MALFORMED,
-                 "%s has %" G_GSIZE_FORMAT " columns, expected a multiple of %u: the last state and %u taps", name,
-                 shape->width, 1 + spec->n_taps, spec->n_taps);
-    return FALSE;
-  }
-  return TRUE;
-}
-
 MllamaWeight *
 mllama_cpu_weight_new (MllamaBackend *be, const MllamaWeightSpec *spec, GError **error)
 {
@@ -128,7 +99,7 @@ mllama_cpu_weight_new (MllamaBackend *be, const MllamaWeightSpec *spec, GError *
   Shape shape;
   float *data;
 
-  if (!check_spec (spec, &shape, error) ||
+  if (!mllama_weight_spec_check (spec, error) || !find_shape (spec, &shape) ||
       !(data = mllama_cpu_alloc (shape.n_rows, shape.ld, spec->parts[0]->name, error)))
     return NULL;
   weight = g_new0 (MllamaWeight, 1);

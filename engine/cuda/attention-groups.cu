@@ -9,6 +9,7 @@
  * Slots and tiles are those of attention.cu. Each warp takes 16 keys of a tile, through shared memory of its own that
  * it fills some tiles ahead; warps meet only in the end. */
 #include "attention.cuh"
+#include "fragments.cuh"
 
 namespace mllama
 {
@@ -44,49 +45,6 @@ get_piece (unsigned row, unsigned piece)
   return row * GroupShape<C>::row_pieces + (piece ^ (row & PIECES_OF_ROW_MASK));
 }
 
-/* 16 bytes, or zeros. */
-__device__ __forceinline__ void
-copy_piece (unsigned to, const void *from, bool valid)
-{
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0));
-}
-
-__device__ __forceinline__ void
-load_matrices (unsigned (&m)[4], unsigned address)
-{
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
-               : "r"(address)
-               : "memory");
-}
-
-__device__ __forceinline__ void
-load_transposed (unsigned (&m)[4], unsigned address)
-{
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
-               : "r"(address)
-               : "memory");
-}
-
-/* sums += a (16 x 16) * b (16 x 8) */
-__device__ __forceinline__ void
-multiply_add (float (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
-{
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-      "{%0, %1, %2, %3};"
-      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-__device__ __forceinline__ unsigned
-pack (float low, float high)
-{
-  __nv_bfloat162 pair = __floats2bfloat162_rn (low, high);
-
-  return *reinterpret_cast<unsigned *> (&pair);
-}
-
 /* This warp's keys and values of a tile on their way into a stage; what lies past the last key becomes zero. */
 template <int C>
 __device__ __forceinline__ void
@@ -101,8 +59,8 @@ fetch_tile (const Tile<bf16> &tile, unsigned stage)
     bool valid = first + row < tile.n;
     size_t offset = valid ? (size_t) (first + row) * C + piece * 8 : 0;
 
-    copy_piece (to, tile.keys + offset, valid);
-    copy_piece (to + WARP_KEYS * C * 2, tile.values + offset, valid);
+    copy_async (to, tile.keys + offset, valid);
+    copy_async (to + WARP_KEYS * C * 2, tile.values + offset, valid);
   }
 }
 
@@ -176,7 +134,7 @@ add_values (float (&acc)[C / 8][4], const float (&scores)[2][4], unsigned values
   for (int d = 0; d < C / 16; d++) {
     unsigned b[4];
 
-    load_transposed (b, values + get_piece<C> (row, 2 * d + half) * 16);
+    load_matrices_transposed (b, values + get_piece<C> (row, 2 * d + half) * 16);
     multiply_add (acc[2 * d], weights, b[0], b[1]);
     multiply_add (acc[2 * d + 1], weights, b[2], b[3]);
   }
@@ -222,7 +180,7 @@ absorb_tiles (const DecoderAttention<bf16> &p, const Queries &queries, const uns
       tiles[s] = find_tile (p, queries, next, C);
       fetch_tile<C> (tiles[s], ring + s * stage_bytes);
     }
-    asm volatile("cp.async.commit_group;");
+    commit_copies ();
   }
   for (unsigned t = blockIdx.x; t < n_tiles;) {
 #pragma unroll
@@ -232,13 +190,13 @@ absorb_tiles (const DecoderAttention<bf16> &p, const Queries &queries, const uns
 
       if (t >= n_tiles)
         break;
-      asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 2));
+      wait_for_copies<STAGES - 2> ();
       __syncwarp ();
       if (next < n_tiles) {
         tiles[ahead] = find_tile (p, queries, next, C);
         fetch_tile<C> (tiles[ahead], ring + ahead * stage_bytes);
       }
-      asm volatile("cp.async.commit_group;");
+      commit_copies ();
       score_keys<C> (scores, q, stage);
       weigh_scores<C> (scores, acc, query, p.scale, tiles[s].bias, warp * WARP_KEYS + lane % 4 * 2, tiles[s].n);
       add_values<C> (acc, scores, stage + WARP_KEYS * C * 2);
@@ -248,7 +206,7 @@ absorb_tiles (const DecoderAttention<bf16> &p, const Queries &queries, const uns
       next += gridDim.x;
     }
   }
-  asm volatile("cp.async.wait_group 0;");
+  wait_for_copies ();
 }
 
 template <int C>

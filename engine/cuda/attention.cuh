@@ -56,16 +56,6 @@ template <typename T> struct Tile {
 /* attention-groups.cu: whether it has a kernel for these heads, which then has been launched. */
 bool attend_groups (MllamaCudaBackend *be, const DecoderAttention<bf16> &p);
 
-/* One instruction where exp2f takes four: what would be denormal is 0. */
-__device__ __forceinline__ float
-power_of_2 (float x)
-{
-  float y;
-
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 /* --- tiles --- */
 
 template <typename T>

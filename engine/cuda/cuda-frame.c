@@ -23,20 +23,6 @@ typedef struct {
 
 /* --- frames --- */
 
-static gboolean
-check_size (MllamaBackend *be, guint size, GError **error)
-{
-  guint expected = be->config->vision.image_size;
-
-  if (size == expected)
-    return TRUE;
-  g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_INVALID,
-               "the picture was cut into tiles of %u pixels, and the model takes tiles of %u; make the size of the "
-               "image processor equal to image_size",
-               size, expected);
-  return FALSE;
-}
-
 /* Columns past the width become zero; the rest is to be written. */
 static MllamaFrame *
 allocate_frame (MllamaCudaBackend *be, guint n_tiles, GError **error)
@@ -200,7 +186,8 @@ check (MllamaBackend *be, const MllamaImage *image, const MllamaImageOptions *op
 {
   return mllama_image_validate (image, error) &&
          mllama_image_options_check (options, MLLAMA_ERROR_INVALID, "image options", error) &&
-         mllama_image_options_check_channels (options, image, error) && check_size (be, options->size, error) &&
+         mllama_image_options_check_channels (options, image, error) &&
+         mllama_frame_check_size (be->config, options->size, error) &&
          mllama_resample_check (plan->resized_width, plan->resized_height, options->resample, options->pass_order,
                                 error) &&
          (image->memory == MLLAMA_MEMORY_HOST || mllama_cuda_import_check (mllama_cuda_backend (be), image, error));
@@ -273,7 +260,8 @@ mllama_cuda_frame_new_from_pixels (MllamaBackend *base, const MllamaPixels *pixe
   gsize size = pixels->size, row_bytes = size * sizeof (float), tile_bytes = 3 * size * row_bytes;
   MllamaFrame *frame;
 
-  if (!check_size (base, pixels->size, error) || !(frame = allocate_frame (be, pixels->n_tiles, error)))
+  if (!mllama_frame_check_size (base->config, pixels->size, error) ||
+      !(frame = allocate_frame (be, pixels->n_tiles, error)))
     return NULL;
   for (guint tile = 0; tile < pixels->n_tiles; tile++) {
     guint8 *patches = (guint8 *) frame->patches + (gsize) tile * frame->n_patches * frame->ld * be->element_bytes;

@@ -121,7 +121,7 @@ mllama_cuda_get_total_bytes (MllamaBackend *base)
 static gboolean
 is_recorded (MllamaCudaScratch name)
 {
-  return name != MLLAMA_CUDA_SCRATCH_IMAGE && name != MLLAMA_CUDA_SCRATCH_LAYOUT;
+  return name != MLLAMA_CUDA_SCRATCH_LAYOUT;
 }
 
 /* Grows by half at least, so that all that was outgrown is no more than twice what is there. */

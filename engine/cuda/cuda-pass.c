@@ -22,15 +22,6 @@ find_bucket (guint n)
 
 /* --- recordings --- */
 
-static gboolean
-sees_any_keys (const MllamaPass *pass)
-{
-  for (guint t = 0; t < pass->n_tokens; t++)
-    if (pass->n_spans[t] > 0)
-      return TRUE;
-  return FALSE;
-}
-
 static void
 start_recording (MllamaCudaBackend *be)
 {
@@ -69,7 +60,7 @@ mllama_cuda_pass_begin (MllamaBackend *base, const MllamaPass *pass)
   be->n_max_outputs = is_few ? buckets[bucket] : pass->n_outputs;
   recorder->has_draws = pass->sampling != NULL;
   recorder->n_outputs = pass->n_outputs;
-  recorder->recording = is_few && pass->may_record ? &recorder->recordings[bucket][sees_any_keys (pass)] : NULL;
+  recorder->recording = is_few && pass->may_record ? &recorder->recordings[bucket][mllama_pass_sees_keys (pass)] : NULL;
   if (!mllama_cuda_send_pass (be, pass))
     return FALSE;
   if (recorder->recording && recorder->recording->state == MLLAMA_CUDA_RUN_ONCE)

@@ -73,17 +73,6 @@ widen_in_place (float *values, gsize n)
 
 /* --- reading and writing --- */
 
-static gboolean
-check_rows (const MllamaTensor *tensor, gsize first_row, gsize n_rows, GError **error)
-{
-  if (first_row <= tensor->n_rows && n_rows <= tensor->n_rows - first_row)
-    return TRUE;
-  g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_INVALID,
-               "%" G_GSIZE_FORMAT " rows from row %" G_GSIZE_FORMAT " on of a tensor that has %" G_GSIZE_FORMAT, n_rows,
-               first_row, tensor->n_rows);
-  return FALSE;
-}
-
 /* Copies rows without the columns past width, host [n_rows][width], and waits. */
 static gboolean
 copy_rows (MllamaCudaBackend *be, const MllamaTensor *tensor, gsize first_row, gsize n_rows, void *host,
@@ -116,7 +105,7 @@ mllama_cuda_tensor_read (MllamaBackend *base, const MllamaTensor *tensor, gsize 
   gboolean is_narrow = get_element_bytes (be, tensor->use) < sizeof (float);
   gsize n = n_rows * tensor->width;
 
-  if (!check_rows (tensor, first_row, n_rows, error) ||
+  if (!mllama_tensor_check_rows (tensor->n_rows, first_row, n_rows, error) ||
       !copy_rows (be, tensor, first_row, n_rows, (char *) dest + (is_narrow ? n * sizeof (guint16) : 0),
                   cudaMemcpyDeviceToHost, error))
     return FALSE;
@@ -133,7 +122,7 @@ mllama_cuda_tensor_write (MllamaBackend *base, MllamaTensor *tensor, gsize first
   gsize n = n_rows * tensor->width;
   g_autofree guint16 *rounded = NULL;
 
-  if (!check_rows (tensor, first_row, n_rows, error))
+  if (!mllama_tensor_check_rows (tensor->n_rows, first_row, n_rows, error))
     return FALSE;
   if (get_element_bytes (be, tensor->use) == sizeof (float))
     return copy_rows (be, tensor, first_row, n_rows, (float *) src, cudaMemcpyHostToDevice, error);

@@ -118,7 +118,6 @@ typedef enum {
   MLLAMA_CUDA_SCRATCH_COUNTERS, /* zero between kernels */
   MLLAMA_CUDA_SCRATCH_LAYOUT,   /* tables of one tower operation, on the device */
   MLLAMA_CUDA_SCRATCH_DRAW,     /* candidates of an id to be drawn */
-  MLLAMA_CUDA_SCRATCH_IMAGE,    /* planes and resized rows of a picture */
   MLLAMA_CUDA_SCRATCH_MATMUL,   /* cuBLASLt's work space */
   MLLAMA_CUDA_N_SCRATCH,
 } MllamaCudaScratch;

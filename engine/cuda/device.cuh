@@ -24,6 +24,15 @@ template <> __device__ __forceinline__ bf16 from_float<bf16> (float x) { return 
 /* x as act and back: a rounding point of a contract. */
 template <typename T> __device__ __forceinline__ float round_to (float x) { return to_float (from_float<T> (x)); }
 
+/* One instruction where exp2f takes four: what would be denormal is 0. */
+__device__ __forceinline__ float power_of_2 (float x)
+{
+  float y;
+
+  asm ("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 /* 16 bytes of act. */
 template <typename T> struct alignas (16) Vector {
   static constexpr int n = 16 / sizeof (T);

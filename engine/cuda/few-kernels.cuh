@@ -13,6 +13,7 @@
 #pragma once
 
 #include "few-products.cuh"
+#include "fragments.cuh"
 
 namespace mllama
 {
@@ -61,17 +62,6 @@ struct Fragment {
 #define LOAD_WEIGHTS(f, from, is_wanted) LOAD_FRAGMENT (".L1::no_allocate.L2::128B", f, from, is_wanted)
 #define LOAD_TOKENS(f, from, is_wanted)  LOAD_FRAGMENT ("", f, from, is_wanted)
 
-/* sums += 16 rows by 8 tokens over 16 columns: half (0 or 1) of each fragment. */
-__device__ __forceinline__ void
-multiply_add (float (&sums)[4], const Fragment &low, const Fragment &high, const Fragment &x, int half)
-{
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-      "{%0, %1, %2, %3};"
-      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-      : "r"(low.at[2 * half]), "r"(high.at[2 * half]), "r"(low.at[2 * half + 1]), "r"(high.at[2 * half + 1]),
-        "r"(x.at[2 * half]), "r"(x.at[2 * half + 1]));
-}
-
 template <typename S>
 __device__ __forceinline__ void
 multiply_unit (float (&sums)[S::m_tiles][S::n_tiles][4], const Fragment (&w)[S::m_tiles][2],
@@ -80,7 +70,9 @@ multiply_unit (float (&sums)[S::m_tiles][S::n_tiles][4], const Fragment (&w)[S::
 #pragma unroll
   for (int i = 0; i < 2 * S::m_tiles * S::n_tiles; i++) {
     int half = i / (S::m_tiles * S::n_tiles), m = i / S::n_tiles % S::m_tiles, n = i % S::n_tiles;
-    multiply_add (sums[m][n], w[m][0], w[m][1], x[n], half);
+    const unsigned *low = w[m][0].at + 2 * half, *high = w[m][1].at + 2 * half, *tokens = x[n].at + 2 * half;
+
+    multiply_add (sums[m][n], low[0], high[0], low[1], high[1], tokens[0], tokens[1]);
   }
 }
 

@@ -5,7 +5,7 @@
  * A block has four warps of 32 queries; each fragment of keys or values that a warp reads from shared memory serves two
  * products of 16 rows, else shared memory would be the limit. Head widths are multiples of 16 and are not padded. */
 #include "cuda-tower.h"
-#include "device.cuh"
+#include "fragments.cuh"
 
 #include <math_constants.h>
 
@@ -42,74 +42,6 @@ template <int C> struct Memory {
     return row * row_bytes + (is_swizzled ? chunk ^ (row & 7) : chunk) * 16;
   }
 };
-
-/* 16 bytes to shared memory; zeros if the source does not count. */
-__device__ __forceinline__ void
-copy_async (unsigned to, const void *from, bool counts)
-{
-  int n_bytes = counts ? 16 : 0;
-
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(n_bytes) : "memory");
-}
-
-__device__ __forceinline__ void
-commit_copies ()
-{
-  asm volatile("cp.async.commit_group;" ::: "memory");
-}
-
-__device__ __forceinline__ void
-wait_for_copies ()
-{
-  asm volatile("cp.async.wait_group 0;" ::: "memory");
-}
-
-/* --- fragments (PTX: mma.m16n8k16, ldmatrix) --- */
-
-__device__ __forceinline__ void
-load_matrices (unsigned (&r)[4], unsigned at)
-{
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(at)
-               : "memory");
-}
-
-__device__ __forceinline__ void
-load_matrices_transposed (unsigned (&r)[4], unsigned at)
-{
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(at)
-               : "memory");
-}
-
-/* c += a b: c[0], c[1] are row lane / 4, columns lane % 4 * 2 and the next; c[2], c[3] the same of row + 8. */
-__device__ __forceinline__ void
-multiply_add (float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
-{
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-      "{%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-__device__ __forceinline__ unsigned
-pack (float low, float high)
-{
-  __nv_bfloat162 pair = __floats2bfloat162_rn (low, high);
-
-  return *reinterpret_cast<unsigned *> (&pair);
-}
-
-__device__ __forceinline__ float
-exp2_approximately (float x)
-{
-  float y;
-
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 /* --- a warp's part --- */
 
@@ -237,7 +169,7 @@ move_references (Queries<C> &queries, float (&max)[2][2])
       if (!(row_max - last > SLACK))
         row_max = last;
       queries.reference[m][half] = row_max;
-      factor = row_max == last ? 1 : exp2_approximately (last - row_max);
+      factor = row_max == last ? 1 : power_of_2 (last - row_max);
       queries.weights[m][half] *= factor;
 #pragma unroll
       for (int n = 0; n < C / 8; n++) {
@@ -281,8 +213,8 @@ weigh_keys (unsigned (&a)[2][4], Queries<C> &queries, const Scores &scores, int 
     for (int i = 0; i < 4; i++) {
       const float (&s)[4] = scores[m][n + i / 2];
       float r = queries.reference[m][i % 2];
-      float low = exp2_approximately (s[i % 2 * 2] * scale - r);
-      float high = exp2_approximately (s[i % 2 * 2 + 1] * scale - r);
+      float low = power_of_2 (s[i % 2 * 2] * scale - r);
+      float high = power_of_2 (s[i % 2 * 2 + 1] * scale - r);
 
       queries.weights[m][i % 2] += low + high;
       a[m][i] = pack (low, high);

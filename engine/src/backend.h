@@ -378,4 +378,17 @@ MllamaBackend *mllama_backend_new (MllamaDevice device, const MllamaConfig *conf
 /* mllama_backend_has_cuda: whether the CUDA module is installed and finds a driver and a device that it can use. */
 gboolean mllama_backend_has_cuda (void);
 
+/* --- what every backend asks of its arguments: backend-checks.c --- */
+
+/* mllama_weight_spec_get_shape: FALSE if the parts differ in width. A vector is one row. */
+gboolean mllama_weight_spec_get_shape (const MllamaWeightSpec *spec, gsize *n_rows, gsize *width);
+/* mllama_weight_spec_check: MALFORMED if the parts differ in width, or a projector's does not fit its taps. */
+gboolean mllama_weight_spec_check (const MllamaWeightSpec *spec, GError **error);
+/* mllama_tensor_check_rows: INVALID if a tensor of n_tensor_rows has no n_rows rows from first_row on. */
+gboolean mllama_tensor_check_rows (gsize n_tensor_rows, gsize first_row, gsize n_rows, GError **error);
+/* mllama_frame_check_size: INVALID unless tiles of size pixels are the model's. */
+gboolean mllama_frame_check_size (const MllamaConfig *config, guint size, GError **error);
+/* mllama_pass_sees_keys: whether any token of the pass sees cross-attention keys. */
+gboolean mllama_pass_sees_keys (const MllamaPass *pass);
+
 G_END_DECLS

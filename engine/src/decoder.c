@@ -55,22 +55,13 @@ run_cross_layer (MllamaDecoder *decoder, const MllamaTextLayer *layer, const Mll
   run_feed_forward (decoder, layer, TRUE, pass);
 }
 
-/* Without a picture in sight a cross layer changes nothing, and is skipped (spec 5.7). */
-static gboolean
-sees_any_keys (const MllamaPass *pass)
-{
-  for (guint t = 0; t < pass->n_tokens; t++)
-    if (pass->n_spans[t] > 0)
-      return TRUE;
-  return FALSE;
-}
-
-/* The layers, from ids to the residual stream. */
+/* The layers, from ids to the residual stream. Without a picture in sight a cross layer changes nothing, and is
+ * skipped (spec 5.7). */
 static void
 run_layers (MllamaDecoder *decoder, const MllamaPass *pass)
 {
   const MllamaTextWeights *w = &decoder->weights->text;
-  gboolean sees_pictures = sees_any_keys (pass);
+  gboolean sees_pictures = mllama_pass_sees_keys (pass);
 
   decoder->be->ops->embed_tokens (decoder->be, decoder->x, w->embedding, pass);
   for (guint i = 0; i < decoder->config->n_layers; i++) {

@@ -97,15 +97,6 @@ mini_decoder_free (MiniDecoder *m)
   g_free (m);
 }
 
-static gboolean
-sees_any_keys (const MllamaPass *pass)
-{
-  for (guint t = 0; t < pass->n_tokens; t++)
-    if (pass->n_spans[t] > 0)
-      return TRUE;
-  return FALSE;
-}
-
 static void
 run_layer (MiniDecoder *m, guint i, const MllamaPass *pass)
 {
@@ -131,7 +122,7 @@ run_pass (MiniDecoder *m, const MllamaPass *pass)
 {
   const MllamaBackendOps *ops = m->device->ops;
   MllamaBackend *be = m->device->be;
-  gboolean sees_pictures = sees_any_keys (pass);
+  gboolean sees_pictures = mllama_pass_sees_keys (pass);
 
   ops->embed_tokens (be, m->x, m->embedding, pass);
   for (guint i = 0; i < MINI_LAYERS; i++)

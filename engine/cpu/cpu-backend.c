@@ -12,6 +12,12 @@ wait_for_nothing (MllamaBackend *be, GError **error)
   return TRUE;
 }
 
+static gboolean
+is_well (MllamaBackend *be)
+{
+  return TRUE;
+}
+
 /* A pass is where the caller says it is: operations read it there. */
 static gboolean
 begin_pass (MllamaBackend *be, const MllamaPass *pass)
@@ -47,6 +53,7 @@ static const MllamaBackendOps table = {
     .max_frames = 1,
     .free = free_backend,
     .wait = wait_for_nothing,
+    .is_well = is_well,
     .tensor_new = mllama_cpu_tensor_new,
     .tensor_free = mllama_cpu_tensor_free,
     .tensor_read = mllama_cpu_tensor_read,

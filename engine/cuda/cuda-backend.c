@@ -16,6 +16,12 @@ wait_for_all (MllamaBackend *base, GError **error)
   return mllama_cuda_is_well (be, error);
 }
 
+static gboolean
+is_well (MllamaBackend *base)
+{
+  return mllama_cuda_is_well (mllama_cuda_backend (base), NULL);
+}
+
 /* --- operations that may be the first of a thread --- */
 
 static MllamaFrame *
@@ -84,6 +90,7 @@ static const MllamaBackendOps table = {
     .n_slow_starts = G_N_ELEMENTS (slow_starts),
     .free = free_backend,
     .wait = wait_for_all,
+    .is_well = is_well,
     .tensor_new = mllama_cuda_tensor_new,
     .tensor_free = mllama_cuda_tensor_free,
     .tensor_read = mllama_cuda_tensor_read,

@@ -181,6 +181,8 @@ typedef struct {
   void (*free) (MllamaBackend *be);
   /* wait: until all queued work is done. */
   gboolean (*wait) (MllamaBackend *be, GError **error);
+  /* is_well: any thread. FALSE once the device has failed: then everything fails until another backend is made. */
+  gboolean (*is_well) (MllamaBackend *be);
 
   /* Memory. OUT_OF_MEMORY names needed and available. */
   MllamaTensor *(*tensor_new) (MllamaBackend *be, MllamaTensorUse use, gsize n_rows, gsize width, GError **error);

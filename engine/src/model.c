@@ -14,8 +14,8 @@ struct _MllamaModel {
   MllamaScheduler *scheduler; /* atomic: NULL until loaded, then constant */
 };
 
-/* The models of the process, so that whoever opens the same finds it again: key -> MllamaModel, no reference. The one
- * place where the library keeps something for the whole process. */
+/* The models of the process, so that whoever opens the same finds it again: key (its own) -> MllamaModel, no reference.
+ * The one place where the library keeps something for the whole process. */
 static GMutex registry_lock;
 static GHashTable *registry;
 
@@ -26,6 +26,17 @@ create_key (const char *path, const MllamaModelSettings *settings)
                           settings->text_only, path);
 }
 
+/* The lock is held. NULL also if the model's device has failed: it is to be loaded again. */
+static MllamaModel *
+look_up (const char *key)
+{
+  MllamaModel *model = registry ? g_hash_table_lookup (registry, key) : NULL;
+  MllamaScheduler *scheduler = model ? g_atomic_pointer_get (&model->scheduler) : NULL;
+  MllamaBackend *backend = scheduler ? mllama_scheduler_get_runtime (scheduler)->backend : NULL;
+
+  return !backend || backend->ops->is_well (backend) ? model : NULL;
+}
+
 /* Returns a reference, or NULL. */
 static MllamaModel *
 find_model (const char *key)
@@ -33,7 +44,7 @@ find_model (const char *key)
   MllamaModel *model;
 
   g_mutex_lock (&registry_lock);
-  model = registry ? g_hash_table_lookup (registry, key) : NULL;
+  model = look_up (key);
   if (model)
     model->ref_count++;
   g_mutex_unlock (&registry_lock);
@@ -49,11 +60,11 @@ enter_model (MllamaModel *model)
   g_mutex_lock (&registry_lock);
   if (!registry)
     registry = g_hash_table_new (g_str_hash, g_str_equal);
-  other = g_hash_table_lookup (registry, model->key);
+  other = look_up (model->key);
   if (other)
     other->ref_count++;
   else
-    g_hash_table_insert (registry, model->key, model);
+    g_hash_table_replace (registry, model->key, model);
   g_mutex_unlock (&registry_lock);
   return other ? other : model;
 }
@@ -132,7 +143,8 @@ mllama_model_unref (MllamaModel *model)
     return;
   g_mutex_lock (&registry_lock);
   is_last = --model->ref_count == 0;
-  if (is_last)
+  /* Another may stand there by now. */
+  if (is_last && g_hash_table_lookup (registry, model->key) == model)
     g_hash_table_remove (registry, model->key);
   g_mutex_unlock (&registry_lock);
   if (is_last)

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "model-private.h"
 #include "test-running-model.h"
 
 /* --- models --- */
@@ -24,6 +25,34 @@ shares_one_model_for_one_checkpoint (void)
   g_assert_true (first != other);
   g_assert_cmpint (mllama_model_get_device (first), ==, MLLAMA_DEVICE_CPU);
   g_assert_cmpint (mllama_model_get_dtype (first), ==, MLLAMA_DTYPE_F32);
+}
+
+static gboolean
+is_unwell (MllamaBackend *be)
+{
+  return FALSE;
+}
+
+static void
+opens_anew_what_has_failed (void)
+{
+  g_autofree char *path = find_checkpoint ();
+  MllamaModelSettings text_only = {.text_only = TRUE};
+  MllamaModel *failed = mllama_model_open (path, &text_only, NULL), *again;
+  MllamaBackend *backend;
+  MllamaBackendOps ops;
+
+  g_assert_true (mllama_model_load (failed, NULL, NULL));
+  backend = mllama_scheduler_get_runtime (mllama_model_get_scheduler (failed, NULL))->backend;
+  ops = *backend->ops;
+  ops.is_well = is_unwell;
+  backend->ops = &ops;
+  again = mllama_model_open (path, &text_only, NULL);
+  g_assert_true (again != failed);
+  mllama_model_unref (failed);
+  g_assert_true (mllama_model_open (path, &text_only, NULL) == again);
+  mllama_model_unref (again);
+  mllama_model_unref (again);
 }
 
 static void
@@ -234,6 +263,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/model/shares_one_model_for_one_checkpoint", shares_one_model_for_one_checkpoint);
+  g_test_add_func ("/model/opens_anew_what_has_failed", opens_anew_what_has_failed);
   g_test_add_func ("/model/names_the_missing_cuda_module", names_the_missing_cuda_module);
   g_test_add_func ("/model/refuses_bf16_on_the_cpu", refuses_bf16_on_the_cpu);
   g_test_add_func ("/model/refuses_work_before_the_weights_are_there", refuses_work_before_the_weights_are_there);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The check part: operations, sanitizers, goldens, batch invariance, load and unload.
+"""The check part: operations, sanitizers, goldens, batch invariance, load and unload, errors of a device.
 
     check.py --bin DIR --small DIR --out FILE.json
 
@@ -147,6 +147,18 @@ class Runner:
         self.run_tap('load and unload 50 times', '', self.options.bin / 'test-lifecycle', self.options.small, 'cuda',
                      'bf16')
 
+    def check_device_errors(self):
+        """The device's memory is taken, the device is hidden and it is lost: nothing else runs beside it."""
+        program = (self.options.bin / 'test-device-errors', self.options.small)
+        self.run_tap('out of memory', '', *program, 'memory')
+        self.run_tap('a lost device', '', *program, 'lost')
+        self.run_tap('no device', '', *program, 'refused', 'the driver finds none', CUDA_VISIBLE_DEVICES='')
+        # The driver is told not to take machine code, and the module has nothing else.
+        if b'-ptx' in (self.options.bin / 'libmllama-cuda.so').read_bytes():
+            self.results.skip('wrong architecture', 'the module has code for every architecture')
+        else:
+            self.run_tap('wrong architecture', '', *program, 'refused', 'was built for', CUDA_FORCE_PTX_JIT='1')
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -162,6 +174,7 @@ def main():
     # By themselves: one is timed, one looks at free memory.
     runner.check_operations('')
     runner.check_lifecycle()
+    runner.check_device_errors()
     # The others leave most of the GPU idle.
     jobs = [(runner.check_operations, 'sm_80')]
     for tier in TIERS:

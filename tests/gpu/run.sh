@@ -35,7 +35,7 @@ link_build() {
   build_tree build-gpu --buildtype=release -Dcuda=enabled -Dgst-plugin=enabled -Dtests=enabled || exit
   mkdir -p build-gpu/bin
   for file in pipelines/mllama-{bench,caption} tests/golden/test-golden tests/checkcuda/checkcuda \
-    tests/gpu/{dump-logits,dump-layers,test-invariance,test-lifecycle} engine/libmllama.so.0 engine/libmllama-cuda.so \
+    tests/gpu/{dump-logits,dump-layers,test-device-errors,test-invariance,test-lifecycle} engine/libmllama.so.0 engine/libmllama-cuda.so \
     gst-plugin/libgstmllama.so; do
     ln -sf "$PWD/build-gpu/$file" build-gpu/bin/
   done

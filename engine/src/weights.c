@@ -274,15 +274,16 @@ create_weights (MllamaBackend *backend, const MllamaConfig *config, gboolean wit
 static gboolean
 check_memory (const MllamaWeights *weights, GError **error)
 {
+  const char *name = weights->backend->ops->name;
   gsize available = weights->backend->ops->get_free_bytes (weights->backend);
 
   if (weights->n_bytes <= available)
     return TRUE;
   g_set_error (error, MLLAMA_ERROR, MLLAMA_ERROR_OUT_OF_MEMORY,
-               "the weights take %.1f GB on the %s backend, and %.1f GB are free; free memory there, use a device "
-               "with more, or a smaller checkpoint%s",
-               weights->n_bytes / 1e9, weights->backend->ops->name, available / 1e9,
-               g_str_equal (weights->backend->ops->name, "cpu") ? " (the CPU keeps 4 bytes a parameter)" : "");
+               "the weights take %.2f GB on the %s backend, and %.2f GB are free; free memory there, set text_only if "
+               "no picture is to be seen, use a device with more, or a smaller checkpoint (%s)",
+               weights->n_bytes / 1e9, name, available / 1e9,
+               g_str_equal (name, "cpu") ? "the CPU keeps 4 bytes a parameter" : "dtype=bf16 takes half of f32");
   return FALSE;
 }
 

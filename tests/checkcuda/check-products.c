@@ -158,25 +158,44 @@ apply_gelu (const Check *check, OracleNumber *y, gsize n)
     }
 }
 
+/* How much the sum of the two may change when it is rounded. */
+static double
+get_rounding (const Check *check, const OracleNumber *a, const OracleNumber *b)
+{
+  OracleNumber sum = {a->value + b->value, a->error + b->error};
+  double error = sum.error;
+
+  check_round (check, &sum, 1);
+  return sum.error - error;
+}
+
+/* The bias may be scaled by the gate beforehand, and rounded then; of three that are added it may be the second or the
+ * last, and what the first two make may be rounded. */
+static void
+add_gated_bias (const Case *c, OracleNumber *y, const OracleNumber *multiple)
+{
+  g_autofree OracleNumber *bias = g_new (OracleNumber, c->n_out);
+
+  for (guint i = 0; i < c->n_out; i++)
+    bias[i] = (OracleNumber){c->gate * (double) c->bias[i], ORACLE_ROUNDING * fabs (c->gate * c->bias[i])};
+  check_round (c->check, bias, c->n_out);
+  for (guint i = 0; i < c->n_out; i++)
+    bias[i].error +=
+        MAX (get_rounding (c->check, &multiple[i], &bias[i]), get_rounding (c->check, &multiple[i], &y[i]));
+  oracle_add (y, bias, 1, c->n_out);
+}
+
 static void
 add_residual (const Case *c, OracleNumber *y, const OracleNumber *out, const float *residual)
 {
-  g_autofree OracleNumber *multiple = g_new0 (OracleNumber, c->n_out), *bias = g_new (OracleNumber, c->n_out);
+  g_autofree OracleNumber *multiple = g_new0 (OracleNumber, c->n_out);
 
   oracle_add (multiple, out, c->gate, c->n_out);
   check_round (c->check, multiple, c->n_out);
-  /* The bias may be scaled by the gate beforehand, and rounded then; and it may come first or last. */
-  for (guint i = 0; c->kind == RESIDUAL && i < c->n_out; i++)
-    bias[i] = (OracleNumber){c->gate * (double) c->bias[i], ORACLE_ROUNDING * fabs (c->gate * c->bias[i])};
-  if (c->kind == RESIDUAL) {
-    check_round (c->check, bias, c->n_out);
-    oracle_add (multiple, bias, 1, c->n_out);
-    check_round (c->check, multiple, c->n_out);
-  }
   oracle_exact (y, residual, c->n_out);
-  oracle_add (y, multiple, 1, c->n_out);
   if (c->kind == RESIDUAL)
-    check_round (c->check, y, c->n_out);
+    add_gated_bias (c, y, multiple);
+  oracle_add (y, multiple, 1, c->n_out);
 }
 
 /* Inputs of products are rounded, and so is what comes out of them, before anything else is done to it. */

@@ -24,11 +24,22 @@ TESTS = Path(__file__).resolve().parent.parent
 GOLDEN = TESTS / 'golden'
 TIERS = ('', 'sm_80')  # '': the GPU's own
 TOOLS = ('racecheck', 'initcheck', 'memcheck')
-# Of checkcuda, those first whose kernels take longest under a sanitizer.
-SUBJECTS = ('products', 'frames', 'attention', 'invariance', 'decoder', 'draw', 'tower', 'tower_attention', 'rows')
-# Of the cases of a check every so manieth is enough for all kernels, if there are few common factors with the lengths of
-# its lists. The tiers differ in how kernels are launched, hardly in the kernels; initcheck is the slowest of the tools.
-SPARSE = {'memcheck': {'': 13, 'sm_80': 31}, 'racecheck': {'': 13, 'sm_80': 31}, 'initcheck': {'': 31, 'sm_80': 61}}
+# Of checkcuda, those first whose kernels take longest under a sanitizer. Of the cases of a check every so manieth is
+# enough for all kernels; it is a prime, so that it has few common factors with the lengths of the check's lists. None:
+# the tool has nothing to look at, since no kernel there uses shared memory.
+SPARSE = {
+    'invariance': {'racecheck': 13, 'initcheck': 13, 'memcheck': 13},
+    'attention': {'racecheck': 29, 'initcheck': 61, 'memcheck': 13},
+    'products': {'racecheck': 29, 'initcheck': 61, 'memcheck': 13},
+    'decoder': {'racecheck': 13, 'initcheck': 61, 'memcheck': 13},
+    'draw': {'racecheck': 13, 'initcheck': 13, 'memcheck': 13},
+    'tower_attention': {'racecheck': 13, 'initcheck': 29, 'memcheck': 13},
+    'tower': {'racecheck': 13, 'initcheck': 29, 'memcheck': 13},
+    'frames': {'racecheck': None, 'initcheck': 29, 'memcheck': 13},
+    'rows': {'racecheck': None, 'initcheck': 29, 'memcheck': 13},
+}
+# The tiers differ in how kernels are launched, hardly in the kernels.
+SPARSER = {13: 29, 29: 61, 61: 127}
 # cuBLASLt's kernels order their accesses by means that racecheck does not follow, and it reports hazards inside them: those
 # don't count, by what the names of the kernels have in common.
 FOREIGN_KERNELS = ('nvjet', 'cutlass', 'cublas', 'gemm', 'gemv', 'xmma')
@@ -45,6 +56,12 @@ def are_all_foreign(text):
     kernels = re.findall(r'=+ .*(?:between|and) \w+ access at (.*)\+0x', text)
     is_foreign = all(any(word in kernel for word in FOREIGN_KERNELS) for kernel in kernels)
     return bool(kernels) and is_foreign and 'Internal Sanitizer Error' not in text and '\nnot ok' not in text
+
+
+def run_together(jobs):
+    with ThreadPoolExecutor(N_AT_ONCE) as pool:
+        for job in [pool.submit(*job) for job in jobs]:
+            job.result()
 
 
 class Runner:
@@ -101,12 +118,14 @@ class Runner:
 
     def sanitize(self, tool, tier, subject):
         """What is wrong is kept; report_sanitizers tells."""
+        sparse = SPARSE[subject][tool]
         wrongs, left = self.sanitized[tool, tier], self.options.deadline - time.monotonic()
         if left < 1:
             return
         text, status = self.run(f'compute-sanitizer {tool} {subject}', tier, self.options.sanitizer, '--tool', tool,
                                 '--error-exitcode', '99', '--print-limit', '1000', self.options.bin / 'checkcuda',
-                                '--edge-only', '--sparse', SPARSE[tool][tier], '--filter', f'^{subject}/', limit=left)
+                                '--edge-only', '--sparse', sparse if not tier else SPARSER[sparse],
+                                '--filter', f'^{subject}/', limit=left)
         summary = (re.findall(r'(?:ERROR|RACECHECK) SUMMARY: .*', text) or ['no summary'])[-1]
         if summary != 'no summary' and (status == 0 or status == 99 and are_all_foreign(text)):
             wrongs[subject] = None
@@ -117,9 +136,10 @@ class Runner:
         """Jobs, longest first."""
         if not self.options.sanitizer:
             return []
-        self.sanitized = {(tool, tier): dict.fromkeys(SUBJECTS, 'not finished in time')
-                          for tier in TIERS for tool in TOOLS}
-        return [(self.sanitize, tool, tier, subject) for subject in SUBJECTS for tool in TOOLS for tier in TIERS]
+        jobs = [(tool, tier, subject) for subject in SPARSE for tool in TOOLS for tier in TIERS if SPARSE[subject][tool]]
+        for tool, tier, subject in jobs:
+            self.sanitized.setdefault((tool, tier), {})[subject] = 'not finished in time'
+        return [(self.sanitize, *job) for job in jobs]
 
     def report_sanitizers(self):
         for tier in TIERS:
@@ -128,8 +148,9 @@ class Runner:
                 if not self.options.sanitizer:
                     self.results.skip(name, 'no compute-sanitizer')
                     continue
-                wrongs = {subject: wrong for subject, wrong in self.sanitized[tool, tier].items() if wrong}
-                self.results.add_check(name, len(SUBJECTS) - len(wrongs), len(wrongs), 0,
+                subjects = self.sanitized[tool, tier]
+                wrongs = {subject: wrong for subject, wrong in subjects.items() if wrong}
+                self.results.add_check(name, len(subjects) - len(wrongs), len(wrongs), 0,
                                        '; '.join(f'{subject}: {wrong}' for subject, wrong in wrongs.items()))
 
     def check_goldens(self, tier):
@@ -179,10 +200,8 @@ def main():
     jobs = [(runner.check_operations, 'sm_80')]
     for tier in TIERS:
         jobs += [(runner.check_goldens, tier), *runner.plan_invariance(tier)]
-    jobs += runner.plan_sanitizers()
-    with ThreadPoolExecutor(N_AT_ONCE) as pool:
-        for job in [pool.submit(*job) for job in jobs]:
-            job.result()
+    run_together(jobs)
+    run_together(runner.plan_sanitizers())
     runner.report_sanitizers()
     results.write(options.out)
     return results.exit_status

@@ -108,7 +108,7 @@ check_memory (const char *path)
   subject_report (!model && g_error_matches (error, MLLAMA_ERROR, MLLAMA_ERROR_OUT_OF_MEMORY),
                   "a_model_that_does_not_fit_is_refused");
   report_error (error, "free", "says_what_is_free");
-  report_error (error, "states_bytes", "says_which_setting_lowers_it");
+  report_error (error, "text_only", "says_which_setting_lowers_it");
   must_be_0 (driver.free (taken), "cuMemFree");
   g_clear_error (&error);
   g_clear_pointer (&model, mllama_model_unref);

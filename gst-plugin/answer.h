@@ -20,6 +20,7 @@ typedef struct {
   gint64 wallclock_us; /* when it was chosen: UTC, and by the monotonic clock */
   gint64 chosen_us;
   double scene_score;
+  guint epoch; /* which segment the times belong to */
 } GstMllamaCaptionTimes;
 
 struct _GstMllamaCaptionAnswer {

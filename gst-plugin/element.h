@@ -22,8 +22,6 @@ G_BEGIN_DECLS
 
 GST_DEBUG_CATEGORY_EXTERN (gst_mllama_caption_debug);
 
-#define GST_MLLAMA_CAPTION_NAME "mllama-caption" /* of messages and of the metadata */
-
 struct _GstMllamaCaption {
   GstElement parent;
   GstPad *sinkpad, *srcpad;
@@ -44,6 +42,7 @@ struct _GstMllamaCaption {
   gboolean mode_known, live, arrival;
   GstClockTime video_end; /* time up to which video was handed on; NONE: none in this segment */
   gboolean captionable;   /* the segment is in time */
+  guint epoch;            /* counts segments: times of different ones do not compare */
 
   gboolean forced; /* the next frame is chosen whether due or not */
   guint32 seek_seqnum;
@@ -121,8 +120,9 @@ GstIterator *gst_mllama_caption_iterate_internal_links (GstPad *pad, GstObject *
 void gst_mllama_caption_put_frame (GstMllamaCaption *self, GstMllamaCaptionFrame *frame);
 /* Waits while too many frames are unanswered; never if live. */
 GstFlowReturn gst_mllama_caption_wait_for_room (GstMllamaCaption *self);
-/* Waits for all frames; if live not longer than eos-timeout, then cancels what is left. */
-void gst_mllama_caption_finish (GstMllamaCaption *self);
+/* Waits for all frames; if live not longer than eos-timeout, then cancels what is left. FALSE: a flush or a shutdown
+ * came instead. */
+gboolean gst_mllama_caption_finish (GstMllamaCaption *self);
 /* Forgets all frames and cancels what runs: at most one token or one layer of the tower goes on. */
 void gst_mllama_caption_cancel (GstMllamaCaption *self, gboolean stopping);
 void gst_mllama_caption_set_reference (GstMllamaCaption *self, GstMllamaCaptionFrame *frame); /* lock held */

@@ -125,8 +125,10 @@ take_segment (GstMllamaCaption *self, GstEvent *event)
   self->segment = segment;
   self->captionable = timed;
   if (!same) {
+    self->epoch++;
     gst_mllama_caption_sampler_reset (&self->sampler, timed ? segment.start : 0);
     g_clear_pointer (&self->reference, gst_mllama_caption_frame_unref);
+    g_clear_pointer (&self->last, gst_mllama_caption_frame_unref);
     self->video_end = GST_CLOCK_TIME_NONE;
   }
   gst_event_replace (&self->text_segment, text);
@@ -170,15 +172,17 @@ take_gap (GstMllamaCaption *self, GstEvent *event)
     gst_mllama_caption_cover (self, clip_start, clip_stop);
 }
 
-/* Captions first, then the end of text, then of video. */
-static void
+/* Captions first, then the end of text, then of video. FALSE: the stream was flushed, and the end is none any more; a
+ * sink that heard of it would tell the application. */
+static gboolean
 take_eos (GstMllamaCaption *self, GstEvent *event)
 {
   g_autoptr (GList) pads = NULL;
   g_autoptr (GstEvent) eos = gst_event_new_eos ();
 
   gst_event_set_seqnum (eos, gst_event_get_seqnum (event));
-  gst_mllama_caption_finish (self);
+  if (!gst_mllama_caption_finish (self))
+    return FALSE;
   g_mutex_lock (&self->lock);
   put_text_event (self, eos);
   pads = g_list_copy_deep (self->text_pads, (GCopyFunc) (void (*) (void)) gst_object_ref, NULL);
@@ -187,6 +191,7 @@ take_eos (GstMllamaCaption *self, GstEvent *event)
     gst_mllama_caption_text_queue_drain (gst_mllama_caption_pad_get_queue (at->data), EOS_PATIENCE_US);
     gst_object_unref (at->data);
   }
+  return TRUE;
 }
 
 static void
@@ -245,8 +250,10 @@ gst_mllama_caption_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
     take_gap (self, event);
     break;
   case GST_EVENT_EOS:
-    take_eos (self, event);
-    break;
+    if (take_eos (self, event))
+      break;
+    gst_event_unref (event);
+    return FALSE;
   case GST_EVENT_FLUSH_START:
   case GST_EVENT_FLUSH_STOP:
     take_flush (self, event);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Video on its way through: the streaming thread. */
 #include "element.h"
+#include "meta.h"
 
 #define GST_CAT_DEFAULT gst_mllama_caption_debug
 
@@ -106,6 +107,7 @@ choose (GstMllamaCaption *self, const Span *span, GstMllamaCaptionTimes *times, 
     gst_mllama_caption_sampler_advance (&self->sampler, span->start);
   times->end = gst_mllama_caption_sampler_get_next (&self->sampler, span->start, span->duration);
   g_mutex_unlock (&self->lock);
+  times->epoch = self->epoch;
   times->pts = span->start;
   times->running_time = gst_segment_to_running_time (&self->segment, GST_FORMAT_TIME, span->start);
   times->stream_time = gst_segment_to_stream_time (&self->segment, GST_FORMAT_TIME, span->start);
@@ -151,7 +153,7 @@ repeat_captions (GstMllamaCaption *self, const GstMllamaCaptionTimes *times)
     GstMllamaCaptionTextQueue *queue = gst_mllama_caption_pad_get_queue (at->data);
     /* With the time of arrival an answer still to come will find its own place. */
     if (answer && (!self->arrival || gst_mllama_caption_answer_is_caption (answer)))
-      gst_mllama_caption_text_queue_put_answer (queue, answer, times->pts, times->end);
+      gst_mllama_caption_text_queue_put_answer (queue, answer, times->pts, times->end, self->arrival);
   }
   g_mutex_unlock (&self->lock);
 }
@@ -251,7 +253,6 @@ static GstBuffer *
 attach_captions (GstMllamaCaption *self, GstBuffer *buffer)
 {
   g_autoptr (GPtrArray) captions = NULL;
-  GValue array = G_VALUE_INIT;
 
   g_mutex_lock (&self->lock);
   if (self->pending_meta->len > 0) {
@@ -263,21 +264,7 @@ attach_captions (GstMllamaCaption *self, GstBuffer *buffer)
     return buffer;
 
   buffer = gst_buffer_make_writable (buffer);
-  GstCustomMeta *meta = gst_buffer_get_custom_meta (buffer, GST_MLLAMA_CAPTION_NAME);
-  if (!meta)
-    meta = gst_buffer_add_custom_meta (buffer, GST_MLLAMA_CAPTION_NAME);
-  GstStructure *structure = gst_custom_meta_get_structure (meta);
-  const GValue *before = gst_structure_get_value (structure, "captions");
-  g_value_init (&array, GST_TYPE_ARRAY);
-  if (before)
-    g_value_copy (before, &array);
-  for (guint i = 0; i < captions->len; i++) {
-    GValue value = G_VALUE_INIT;
-    g_value_init (&value, GST_TYPE_STRUCTURE);
-    gst_value_set_structure (&value, g_ptr_array_index (captions, i));
-    gst_value_array_append_and_take_value (&array, &value);
-  }
-  gst_structure_take_value (structure, "captions", &array);
+  gst_mllama_caption_meta_add (buffer, captions);
   return buffer;
 }
 

@@ -17,6 +17,7 @@
  */
 #include "gstmllamacaption.h"
 #include "element.h"
+#include "meta.h"
 
 GST_DEBUG_CATEGORY (gst_mllama_caption_debug);
 #define GST_CAT_DEFAULT gst_mllama_caption_debug
@@ -125,10 +126,12 @@ write_engine_stats (MllamaModel *model, GstStructure *structure)
     mllama_model_get_statistics (model, &statistics);
   const double rows =
       statistics.n_decode_steps > 0 ? (double) statistics.n_decode_rows / (double) statistics.n_decode_steps : 0;
+  const guint64 n_bytes = statistics.weight_bytes + statistics.kv_bytes + statistics.states_bytes;
+  const gboolean on_gpu = model && mllama_model_get_device (model) == MLLAMA_DEVICE_CUDA;
   gst_structure_set (structure, "decode-steps", G_TYPE_UINT64, statistics.n_decode_steps, "rows-per-step",
                      G_TYPE_DOUBLE, rows, "weight-bytes", G_TYPE_UINT64, (guint64) statistics.weight_bytes, "kv-bytes",
                      G_TYPE_UINT64, (guint64) statistics.kv_bytes, "states-bytes", G_TYPE_UINT64,
-                     (guint64) statistics.states_bytes, NULL);
+                     (guint64) statistics.states_bytes, "gpu-bytes", G_TYPE_UINT64, on_gpu ? n_bytes : 0, NULL);
 }
 
 static GstStructure *

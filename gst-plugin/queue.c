@@ -50,7 +50,7 @@ enlist_answers (GstMllamaCaption *self, GstMllamaCaptionFrame *frame)
     answer->caption_id = ++self->n_captions;
     if (answer->pad && !self->arrival && !frame->again)
       gst_mllama_caption_text_queue_put_answer (gst_mllama_caption_pad_get_queue (answer->pad), answer,
-                                                frame->times.pts, frame->times.end);
+                                                frame->times.pts, frame->times.end, FALSE);
   }
 }
 
@@ -110,8 +110,10 @@ gst_mllama_caption_ask_anew (GstElement *element, GstMllamaCaptionPad *pad)
   GstMllamaCaption *self = GST_MLLAMA_CAPTION (element);
 
   g_mutex_lock (&self->lock);
+  const GstClockTime length = self->last && GST_CLOCK_TIME_IS_VALID (self->last->duration) ? self->last->duration : 0;
+  /* By the start of the newest frame, which may be the one that was confirmed, however short the interval. */
   const gboolean young = self->last && GST_CLOCK_TIME_IS_VALID (self->video_end) &&
-                         self->video_end < self->confirmed + self->settings.interval;
+                         self->video_end < self->confirmed + length + MAX (self->settings.interval, 1);
   /* Else the next due frame is asked about, even if the scene is unchanged. */
   if (!young)
     g_clear_pointer (&self->reference, gst_mllama_caption_frame_unref);
@@ -259,24 +261,30 @@ gst_mllama_caption_cancel (GstMllamaCaption *self, gboolean stopping)
   cancel_generations (generations);
 }
 
-void
-gst_mllama_caption_finish (GstMllamaCaption *self)
+/* Frames that the worker has not taken end without an answer: it may be loading the model for minutes. Lock held. */
+static void
+give_up_waiting (GstMllamaCaption *self)
 {
-  g_autoptr (GPtrArray) generations = NULL;
-  g_autoptr (GCancellable) cancellable = NULL;
+  g_autoptr (GError) error = g_error_new_literal (MLLAMA_ERROR, MLLAMA_ERROR_CANCELLED, "eos-timeout");
+  GstMllamaCaptionFrame *frame;
 
-  g_mutex_lock (&self->lock);
-  const guint64 timeout = self->live ? self->settings.eos_timeout : GST_CLOCK_TIME_NONE;
-  const gint64 deadline =
-      GST_CLOCK_TIME_IS_VALID (timeout) ? g_get_monotonic_time () + (gint64) (timeout / GST_USECOND) : -1;
-  const gboolean finished = wait_for_all (self, deadline);
-  if (!finished) {
-    generations = list_generations (self, NULL);
-    cancellable = g_object_ref (self->cancellable);
+  while ((frame = g_queue_pop_head (&self->waiting)) || (frame = g_queue_pop_head (&self->again))) {
+    for (guint i = 0; i < frame->answers->len; i++)
+      gst_mllama_caption_answer_fail (g_ptr_array_index (frame->answers, i), error);
+    gst_mllama_caption_frame_unref (frame);
   }
+  g_cond_broadcast (&self->changed);
+}
+
+/* Until the deadline the captions take their time; then they end where they are. */
+static void
+end_captions (GstMllamaCaption *self)
+{
+  g_mutex_lock (&self->lock);
+  give_up_waiting (self);
+  g_autoptr (GPtrArray) generations = list_generations (self, NULL);
+  g_autoptr (GCancellable) cancellable = g_object_ref (self->cancellable);
   g_mutex_unlock (&self->lock);
-  if (finished)
-    return;
   GST_INFO_OBJECT (self, "eos-timeout: running captions end where they are");
   g_cancellable_cancel (cancellable);
   cancel_generations (generations);
@@ -287,4 +295,21 @@ gst_mllama_caption_finish (GstMllamaCaption *self)
     self->cancellable = g_cancellable_new ();
   }
   g_mutex_unlock (&self->lock);
+}
+
+gboolean
+gst_mllama_caption_finish (GstMllamaCaption *self)
+{
+  g_mutex_lock (&self->lock);
+  const guint64 timeout = self->live ? self->settings.eos_timeout : GST_CLOCK_TIME_NONE;
+  const gint64 deadline =
+      GST_CLOCK_TIME_IS_VALID (timeout) ? g_get_monotonic_time () + (gint64) (timeout / GST_USECOND) : -1;
+  const gboolean finished = wait_for_all (self, deadline);
+  g_mutex_unlock (&self->lock);
+  if (!finished)
+    end_captions (self);
+  g_mutex_lock (&self->lock);
+  const gboolean undisturbed = !self->flushing && !self->stopping;
+  g_mutex_unlock (&self->lock);
+  return undisturbed;
 }

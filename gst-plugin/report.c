@@ -132,6 +132,9 @@ count (GstMllamaCaption *self, GstMllamaCaptionFrame *frame, GstMllamaCaptionAns
 static GstClockTime
 find_now (GstMllamaCaption *self, const GstMllamaCaptionTimes *times)
 {
+  /* The frame may be of a segment that has ended. */
+  if (times->epoch != self->epoch)
+    return GST_CLOCK_TIME_IS_VALID (self->video_end) ? self->video_end : self->segment.start;
   return GST_CLOCK_TIME_IS_VALID (self->video_end) ? MAX (self->video_end, times->pts) : times->pts;
 }
 
@@ -143,7 +146,7 @@ hand_to_pad (GstMllamaCaption *self, GstMllamaCaptionFrame *frame, GstMllamaCapt
   if (self->arrival || frame->again) {
     GstClockTime start = find_now (self, &answer->times);
     GstClockTime end = gst_mllama_caption_sampler_get_next (&self->sampler, start, frame->duration);
-    gst_mllama_caption_text_queue_put_answer (queue, answer, start, end);
+    gst_mllama_caption_text_queue_put_answer (queue, answer, start, end, TRUE);
   }
   gst_mllama_caption_text_queue_wake (queue);
 }

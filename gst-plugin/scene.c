@@ -58,37 +58,53 @@ sample_cells (GstMllamaCaptionScene *scene, const GstVideoFrame *frame)
   }
 }
 
-static gboolean
-convert_cells (GstMllamaCaptionScene *scene, const GstVideoFrame *frame)
+/* Brightness of a pixel that was unpacked to AYUV or ARGB, of 8 or 16 bits a component. */
+static guint
+read_unpacked (const GstVideoFormatInfo *format, const guint16 *line, guint x)
 {
-  GstVideoInfo info;
-  GstVideoFrame small;
-  gboolean converted = FALSE;
+  const gboolean deep = GST_VIDEO_FORMAT_INFO_BITS (format) == 16;
+  const guint8 *bytes = (const guint8 *) line;
+  guint c[3];
 
-  gst_video_info_set_format (&info, GST_VIDEO_FORMAT_GRAY8, COLUMNS, ROWS);
-  GstVideoConverter *converter = gst_video_converter_new (&frame->info, &info, NULL);
-  if (!converter)
-    return FALSE;
-  GstBuffer *buffer =
-      gst_buffer_new_wrapped_full (0, scene->cells, sizeof scene->cells, 0, sizeof scene->cells, NULL, NULL);
-  if (gst_video_frame_map (&small, &info, buffer, GST_MAP_WRITE)) {
-    gst_video_converter_frame (converter, frame, &small);
-    gst_video_frame_unmap (&small);
-    converted = TRUE;
+  for (guint i = 0; i < 3; i++)
+    c[i] = deep ? line[4 * x + 1 + i] >> 8 : bytes[4 * x + 1 + i];
+  return GST_VIDEO_FORMAT_INFO_IS_RGB (format) ? (77 * c[0] + 150 * c[1] + 29 * c[2]) >> 8 : c[0];
+}
+
+/* The other formats: only the lines that are looked at are unpacked, an eighth of a large frame, and of tiles, which
+ * cost far more, one a cell. Converting all of it would hold the streaming thread up. */
+static void
+unpack_cells (GstMllamaCaptionScene *scene, const GstVideoFrame *frame)
+{
+  const GstVideoFormatInfo *format = frame->info.finfo;
+  const GstVideoFormatInfo *unpacked = gst_video_format_get_info (format->unpack_format);
+  const guint width = (guint) GST_VIDEO_FRAME_WIDTH (frame), height = (guint) GST_VIDEO_FRAME_HEIGHT (frame);
+  /* Some formats are unpacked in groups of pixels. */
+  g_autofree guint16 *line = g_new (guint16, 4 * ((gsize) width + 16));
+  const guint lines = GST_VIDEO_FORMAT_INFO_IS_TILED (format) ? 1 : SAMPLES; /* of a cell */
+  guint sums[ROWS][COLUMNS] = {0};
+
+  for (guint i = 0; i < ROWS * lines; i++) {
+    const gint y = (gint) ((guint64) i * height / (ROWS * lines));
+    format->unpack_func (format, GST_VIDEO_PACK_FLAG_NONE, line, frame->data, frame->info.stride, 0, y, (gint) width);
+    for (guint k = 0; k < COLUMNS * SAMPLES; k++)
+      sums[i / lines][k / SAMPLES] +=
+          read_unpacked (unpacked, line, (guint) ((guint64) k * width / (COLUMNS * SAMPLES)));
   }
-  gst_buffer_unref (buffer);
-  gst_video_converter_free (converter);
-  return converted;
+  for (guint row = 0; row < ROWS; row++)
+    for (guint column = 0; column < COLUMNS; column++)
+      scene->cells[row][column] = (guint8) (sums[row][column] / (lines * SAMPLES));
 }
 
 gboolean
 gst_mllama_caption_scene_init (GstMllamaCaptionScene *scene, const GstVideoFrame *frame)
 {
-  G_STATIC_ASSERT (COLUMNS % 4 == 0); /* rows of GRAY8 are padded to 4 bytes */
-
-  if (!has_plain_bytes (frame->info.finfo))
-    return convert_cells (scene, frame);
-  sample_cells (scene, frame);
+  if (has_plain_bytes (frame->info.finfo))
+    sample_cells (scene, frame);
+  else if (frame->info.finfo->unpack_func)
+    unpack_cells (scene, frame);
+  else
+    return FALSE;
   return TRUE;
 }
 

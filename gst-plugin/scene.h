@@ -13,7 +13,8 @@ typedef struct {
   guint8 cells[GST_MLLAMA_CAPTION_SCENE_ROWS][GST_MLLAMA_CAPTION_SCENE_COLUMNS];
 } GstMllamaCaptionScene;
 
-/* Mean of 16 samples a cell, so that it costs the same at every size. FALSE: GStreamer cannot convert the format. */
+/* Mean of 16 samples a cell, so that it costs about the same at every size. FALSE: GStreamer cannot unpack the format.
+ */
 gboolean gst_mllama_caption_scene_init (GstMllamaCaptionScene *scene, const GstVideoFrame *frame);
 
 /* Mean absolute difference of the cells: 0 for the same picture, 1 from black to white. */

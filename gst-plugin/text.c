@@ -101,23 +101,43 @@ append_json_value (GString *json, const GValue *value)
 }
 
 static gboolean
-append_json_member (GQuark field, const GValue *value, gpointer data)
+is_timing (const char *field)
 {
-  GString *json = data;
+  static const char *const fields[] = {"queue-time", "encode-time", "prefill-time", "decode-time", "latency", NULL};
 
-  g_string_append (json, json->len > 1 ? "," : "");
-  append_json_string (json, g_quark_to_string (field));
+  return g_strv_contains (fields, field);
+}
+
+static void
+append_json_member (GString *json, const char *field, const GValue *value)
+{
+  g_string_append (json, g_str_has_suffix (json->str, "{") ? "" : ",");
+  append_json_string (json, field);
   g_string_append_c (json, ':');
   append_json_value (json, value);
-  return TRUE;
+}
+
+static void
+append_json_members (GString *json, const GstStructure *structure, gboolean timing)
+{
+  for (gint i = 0; i < gst_structure_n_fields (structure); i++) {
+    const char *field = gst_structure_nth_field_name (structure, (guint) i);
+    if (is_timing (field) == timing)
+      append_json_member (json, field, gst_structure_get_value (structure, field));
+  }
 }
 
 char *
-gst_mllama_caption_text_to_json (const GstStructure *structure)
+gst_mllama_caption_text_to_json (const GstStructure *structure, gboolean with_timing)
 {
   GString *json = g_string_new ("{");
 
-  gst_structure_foreach (structure, append_json_member, json);
+  append_json_members (json, structure, FALSE);
+  if (with_timing) {
+    g_string_append (json, ",\"timing\":{");
+    append_json_members (json, structure, TRUE);
+    g_string_append_c (json, '}');
+  }
   g_string_append (json, "}\n");
   return g_string_free (json, FALSE);
 }
@@ -128,8 +148,8 @@ gst_mllama_caption_text_to_buffer (GstMllamaCaptionTextFormat format, const GstS
   const char *text = gst_structure_get_string (structure, "text");
   char *bytes;
 
-  if (format == GST_MLLAMA_CAPTION_TEXT_JSON)
-    bytes = gst_mllama_caption_text_to_json (structure);
+  if (format == GST_MLLAMA_CAPTION_TEXT_JSON || format == GST_MLLAMA_CAPTION_TEXT_JSON_WITHOUT_TIMING)
+    bytes = gst_mllama_caption_text_to_json (structure, format == GST_MLLAMA_CAPTION_TEXT_JSON);
   else if (format == GST_MLLAMA_CAPTION_TEXT_MARKUP)
     bytes = gst_mllama_caption_text_to_markup (text);
   else

@@ -14,6 +14,10 @@ typedef struct {
   GstClockTime position; /* text or GAP reach to here; NONE before the segment */
   GstClockTime covered;  /* video reaches to here */
   gboolean broken;       /* an error was posted; nothing is pushed any more */
+  gboolean ignores_gaps; /* what the pad leads to, as textpeer.h says */
+  /* with ignores_gaps: what is said again until then, as video goes on; NULL: nothing */
+  GstBuffer *repeated;
+  GstClockTime repeated_end;
   /* with hold: the caption kept back until the next one starts */
   GstMllamaCaptionAnswer *held;
   GstClockTime held_start, held_end;

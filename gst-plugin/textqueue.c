@@ -114,10 +114,13 @@ gst_mllama_caption_text_queue_put_cover (GstMllamaCaptionTextQueue *queue, GstCl
 
 void
 gst_mllama_caption_text_queue_put_answer (GstMllamaCaptionTextQueue *queue, GstMllamaCaptionAnswer *answer,
-                                          GstClockTime start, GstClockTime end)
+                                          GstClockTime start, GstClockTime end, gboolean may_be_cut)
 {
+  GstMllamaCaptionItem *item = make_item (GST_MLLAMA_CAPTION_ITEM_ANSWER, answer, start, end);
+
+  item->may_be_cut = may_be_cut;
   g_mutex_lock (&queue->lock);
-  put (queue, make_item (GST_MLLAMA_CAPTION_ITEM_ANSWER, answer, start, end));
+  put (queue, item);
   g_mutex_unlock (&queue->lock);
 }
 

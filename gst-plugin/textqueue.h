@@ -20,6 +20,7 @@ typedef struct {
   GstMllamaCaptionAnswer *answer; /* owned */
   GstStructure *partial;          /* owned */
   GstClockTime start, end;
+  gboolean may_be_cut; /* of an ANSWER: another one may start before the end */
 } GstMllamaCaptionItem;
 
 typedef struct _GstMllamaCaptionTextQueue GstMllamaCaptionTextQueue;
@@ -34,7 +35,7 @@ void gst_mllama_caption_text_queue_set_flushing (GstMllamaCaptionTextQueue *queu
 void gst_mllama_caption_text_queue_put_event (GstMllamaCaptionTextQueue *queue, GstEvent *event); /* (transfer full) */
 void gst_mllama_caption_text_queue_put_cover (GstMllamaCaptionTextQueue *queue, GstClockTime start, GstClockTime end);
 void gst_mllama_caption_text_queue_put_answer (GstMllamaCaptionTextQueue *queue, GstMllamaCaptionAnswer *answer,
-                                               GstClockTime start, GstClockTime end);
+                                               GstClockTime start, GstClockTime end, gboolean may_be_cut);
 /* Replaces a partial text that was not taken yet; the final answer makes it void. structure: (transfer full) */
 void gst_mllama_caption_text_queue_put_partial (GstMllamaCaptionTextQueue *queue, GstMllamaCaptionAnswer *answer,
                                                 GstStructure *structure, GstClockTime start);

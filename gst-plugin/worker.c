@@ -15,6 +15,13 @@ typedef struct {
   GstMllamaCaptionAnswer *answer;
 } Call;
 
+/* The engine opens a lost device's model anew for whoever asks; so the next start must. The lock is held. */
+static void
+note_failure (GstMllamaCaption *self, const GError *error)
+{
+  self->model_changed |= g_error_matches (error, MLLAMA_ERROR, MLLAMA_ERROR_DEVICE);
+}
+
 static void
 free_call (gpointer data)
 {
@@ -49,8 +56,15 @@ note_result (MllamaGeneration *generation, gpointer data)
   const MllamaResult *result = mllama_generation_get_result (generation);
 
   g_mutex_lock (&call->self->lock);
-  if (!call->frame->stale && gst_mllama_caption_answer_get_state (call->answer) == GST_MLLAMA_CAPTION_ANSWER_OPEN)
-    gst_mllama_caption_answer_take (call->answer, result);
+  /* Either way the answer lets go of the generation, which owns the call and so the answer. The engine still has a
+   * reference: free_call, which takes the lock, does not follow from here. */
+  if (gst_mllama_caption_answer_get_state (call->answer) == GST_MLLAMA_CAPTION_ANSWER_OPEN) {
+    if (call->frame->stale)
+      gst_mllama_caption_answer_drop (call->answer);
+    else
+      gst_mllama_caption_answer_take (call->answer, result);
+    note_failure (call->self, result->error);
+  }
   g_cond_broadcast (&call->self->changed);
   g_mutex_unlock (&call->self->lock);
 }
@@ -59,6 +73,7 @@ static void
 fail (GstMllamaCaption *self, GstMllamaCaptionAnswer *answer, const GError *error)
 {
   g_mutex_lock (&self->lock);
+  note_failure (self, error);
   gst_mllama_caption_answer_fail (answer, error);
   g_cond_broadcast (&self->changed);
   g_mutex_unlock (&self->lock);
@@ -150,10 +165,12 @@ note_states (GstMllamaCaption *self, GstMllamaCaptionFrame *frame, guint64 waite
   }
   if (frame->stale || frame->again)
     return;
+  self->stats.counts[GST_MLLAMA_CAPTION_ENCODES]++;
+  if (frame->times.epoch != self->epoch)
+    return;
   g_clear_pointer (&self->last, gst_mllama_caption_frame_unref);
   self->last = gst_mllama_caption_frame_ref (frame);
   self->confirmed = frame->times.pts;
-  self->stats.counts[GST_MLLAMA_CAPTION_ENCODES]++;
 }
 
 static gboolean
@@ -189,6 +206,7 @@ static void
 fail_all (GstMllamaCaption *self, GstMllamaCaptionFrame *frame, const GError *error)
 {
   g_mutex_lock (&self->lock);
+  note_failure (self, error);
   for (guint i = 0; i < frame->answers->len; i++)
     gst_mllama_caption_answer_fail (g_ptr_array_index (frame->answers, i), error);
   g_cond_broadcast (&self->changed);
@@ -240,7 +258,7 @@ take_frame (GstMllamaCaption *self)
   if (frame || g_queue_is_empty (&self->waiting) || !may_take (self))
     return frame;
   frame = g_queue_pop_head (&self->waiting);
-  if (self->live && !self->load_error)
+  if (self->live && !self->load_error && frame->times.epoch == self->epoch)
     gst_mllama_caption_set_reference (self, frame);
   return frame;
 }

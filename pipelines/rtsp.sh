@@ -5,14 +5,9 @@ set -euo pipefail
 
 usage='Usage: pipelines/rtsp.sh [OPTION...] URI
 
-Captions a network stream (rtsp://, http:// ...) on the terminal, one JSON object a line.
+Captions a network stream (rtsp://, http:// ...) on the terminal, one JSON object a line. When the stream breaks off, the
+source is replaced and the model stays loaded: build/pipelines/mllama-rtsp does that, and its --help names more options.'
 
-  --source ELEMENT   what opens the URI (default: uridecodebin)'
-
-source=(uridecodebin)
 parse_options "$@"
 [ ${#arguments[@]} = 1 ] || die "$usage"
-
-launch -q "${source[@]}" uri="${arguments[0]}" ! videoconvert ! queue ! "${caption[@]}" \
-  c.src ! fakesink sync=false \
-  c.text_0 ! application/x-json ! queue ! fdsink fd=1 sync=false
+run_program mllama-rtsp "${arguments[0]}"

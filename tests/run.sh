@@ -27,12 +27,18 @@ check() {
 
 # run_suites DIRECTORY [MESON TEST OPTION...]: every case of every suite counts for itself.
 run_suites() {
-  local dir=$1 log=$1/test.log results names
+  local dir=$1 log=$1/test.log
   shift
   say "Testing $dir"
   rm -f "$dir"/meson-logs/testlog*
   # Tests run side by side, one on each core: a BLAS that starts threads of its own would only slow them down.
   OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1} meson test -C "$dir" --no-rebuild --print-errorlogs "$@" >"$log" 2>&1
+  count_results_of "$dir" "$log"
+}
+
+# count_results_of DIRECTORY LOG: after meson test.
+count_results_of() {
+  local dir=$1 log=$2 results names
   if ! results=$(python3 tests/count_results.py "$dir/meson-logs"); then
     tail -n 40 "$log" >&2
     count 0 1 "$dir: meson test left no results"
@@ -42,6 +48,24 @@ run_suites() {
   # shellcheck disable=SC2086
   count ${results%%$'\n'*} "${names[@]/#/$dir: }"
   [ ${#names[@]} = 0 ] || tail -n 200 "$log" >&2
+}
+
+# run_under_thread_sanitizer DIRECTORY TEST...: builds and runs what has threads, with GLib's locks made visible
+# (tests/thread). A race prints a report, and the test fails.
+run_under_thread_sanitizer() {
+  local dir=$1 setup kind
+  shift
+  setup=(-Dtests=enabled -Dgst-plugin=enabled -Dcuda=disabled -Db_sanitize=thread -Db_lundef=false)
+  say "Testing $dir under ThreadSanitizer"
+  [ -f "$dir/build.ninja" ] || { rm -rf "$dir" && CC=clang meson setup "$dir" "${setup[@]}" >"$dir.log" 2>&1; } || return
+  ninja -C "$dir" tests/thread/libglib-pthreads.so >"$dir.log" 2>&1 || return
+  rm -f "$dir"/meson-logs/testlog*
+  # Their programs are built first, and nothing else.
+  GST_REGISTRY_FORK=no MLLAMA_SOAK_SECONDS=6 meson test -C "$dir" --setup thread --print-errorlogs "$@" >"$dir.log" 2>&1
+  for kind in json junit.xml; do
+    mv "$dir/meson-logs/testlog-thread.$kind" "$dir/meson-logs/testlog.$kind" || return
+  done
+  count_results_of "$dir" "$dir.log"
 }
 
 # A locale whose decimal separator is a comma, for the tests that switch to it.
@@ -70,6 +94,7 @@ check "style (tests/style/check.sh)" tests/style/check.sh
 if build_tree build-tests/gcc -Dwerror=true -Dtests=enabled -Dgst-plugin=enabled; then
   count 1 0
   run_suites build-tests/gcc
+  check "feature matrix of README.md (tests/matrix/matrix.py)" tests/matrix/matrix.py build-tests/gcc/meson-logs README.md
 else
   count 0 1 "build with gcc and -Werror"
 fi
@@ -88,6 +113,11 @@ if CC=clang build_tree build-tests/clang -Dwerror=true -Dtests=enabled -Dgst-plu
 else
   count 0 1 "build with clang, -Werror, sanitizers and fuzzers, without CUDA"
 fi
+
+# Allocations that fail on purpose are more than ThreadSanitizer takes, so tests that have some are not among these.
+run_under_thread_sanitizer build-tests/thread test-generation test-model golden test-cpu-{cross,decoder,products,tower} \
+  test-{bus,choosing,errors,flow,flow-changes,flow-eos,flow-segments,loading,messages,meta,questions,states,stats,textpads} \
+  sharing || { tail -n 40 build-tests/thread.log >&2; count 0 1 "build with clang and ThreadSanitizer"; }
 
 check "build of the engine alone" build_tree build-tests/engine -Dwerror=true -Dtests=disabled -Dgst-plugin=disabled \
   -Dcuda=disabled

@@ -76,8 +76,8 @@ class Maker:
     def make(self, number):
         rng = random.Random(f'{self.plan.seed} {number}')
         size = describing.pick_size(rng)
-        frames = [describing.sample(rng, describing.pick_kind(rng, self.plan.kinds), size)
-                  for _ in range(self.plan.n_frames)]
+        kinds = describing.list_kinds(size, self.plan.kinds)
+        frames = [describing.sample(rng, describing.pick_kind(rng, kinds), size) for _ in range(self.plan.n_frames)]
         rows, topics = zip(*(self.ask(rng, frame) for frame in frames))
         ids, positions, segments, targets = tokens.pack_rows(rows, self.plan.n_tokens, self.chat.pad_id)
         picks = np.flatnonzero(targets.ravel() >= 0).astype(np.int32)

@@ -13,22 +13,19 @@ import words
 from catalogue import DEFAULT, Catalogue, list_clips, list_pictures, load_catalogue, use_assets  # noqa: F401 (seen from here)
 from colours import (between, is_clear, measure_distance, measure_luma,  # noqa: F401
                      pick, pick_clear_colour, pick_rgb)
+from sizes import is_extreme, pick_size  # noqa: F401
 
 KINDS = {'scene': 0.34, 'pattern': 0.1, 'ball': 0.08, 'text': 0.17, 'clock': 0.06, 'thing': 0.15, 'unknown': 0.1}
+EXTREME_UNKNOWN = 0.9  # weight of what is not taught among extreme frames: half
 N_SHAPES = {0: 0.12, 1: 0.33, 2: 0.3, 3: 0.25}
 SCENE_BACKGROUNDS = {'plain': 0.5, 'graded': 0.25, 'noisy': 0.25}
 BACKGROUNDS = {'plain': 0.38, 'graded': 0.15, 'noisy': 0.15, 'pattern': 0.12, 'unknown': 0.2}
 UNKNOWNS = {'picture': 0.45, 'texture': 0.3, 'clip': 0.25}  # clips: drawings that have no name, on a background
 TEXTURES = ['leaves', 'fractal', 'cells', 'grating', 'collage', 'static', 'blocks']
-SIZES = {
-    (320, 240): 14, (640, 480): 18, (1280, 720): 14, (1920, 1080): 14, (160, 120): 4, (176, 144): 2, (200, 200): 2,
-    (224, 224): 1, (400, 200): 2, (416, 176): 1, (426, 240): 2, (640, 360): 4, (800, 600): 3, (854, 480): 2, (1024, 768): 3,
-    (720, 576): 2, (480, 640): 2, (720, 1280): 2, (1080, 1920): 1, (240, 320): 1, (480, 480): 1, (1080, 1080): 1,
-    (1280, 544): 1, (1920, 800): 1, (1920, 960): 1, (960, 1920): 1, (640, 200): 1, (200, 640): 1, (200, 400): 1,
-}
-SIZE_TABLE_SHARE = 0.72
 # Patterns that videotestsrc scales with the frame, so that a picture of another size may stand for it.
-SCALED_PATTERNS = {'smpte', 'smpte75', 'smpte100', 'gamut', 'pinwheel', 'spokes', 'gradient', 'smpte-rp-219', 'bar'}
+# Spokes are not: their lines have one width in every frame.
+SCALED_PATTERNS = {'smpte', 'smpte75', 'smpte100', 'gamut', 'pinwheel', 'gradient', 'smpte-rp-219', 'bar'}
+GRAINS = [1, 1, 2, 3, 4, 4, 6, 6]  # of noise, few, since each is drawn apart
 CAPITAL_HEIGHT = 40  # of the glyphs in the assets, in pixels
 USUAL_CAPITALS = [12.3, 17.3]  # in a frame 640 wide: textoverlay's if not told, and that of 18 points
 COMMON_TEXTS = ['HELLO', 'WORLD', 'TEST', 'CAMERA', 'CAM1', 'CAM2', 'LIVE', 'STOP', 'OPEN', 'EXIT', 'ROOM', 'GATE', 'NEWS', 'ABC',
@@ -47,6 +44,7 @@ class Shape:
     side: float  # longer side of the upright bounding box
     angle: float = 0.0  # clockwise, in radians
     variant: int = 0  # of the shape's outline; shapes.py counts modulo what it has
+    has_lines: bool = False  # of its colour, one pixel wide, through its centre and that of the frame: a ball that sweeps
 
 
 @dataclass(slots=True)
@@ -161,7 +159,7 @@ def make_graded(rng):
 def make_noisy(rng, height):
     """Each channel has a noise of its own, unlike snow. Grain grows with the frame, as noise that can be seen does."""
     name = rng.choice(words.COLOUR_NAMES)
-    grain = max(1, round(height / 270 * between(rng, (0.6, 1.7))))
+    grain = GRAINS[min(len(GRAINS) - 1, round(height / 270 * between(rng, (0.6, 1.7))))]
     noise = between(rng, (16, 42)) if height > 300 else between(rng, (13, 32))
     return Background('noisy', (name,), (pick_rgb(rng, name),), noise=noise, grain=grain)
 
@@ -268,16 +266,24 @@ def name_ball_size(side, width, height):
     return next(size for size, bound in words.BALL_BOUNDS if side / min(width, height) < bound)
 
 
+def place_ball(rng, width, height):
+    """(x, y, radius, has lines) of videotestsrc's ball: waving, or, four times in ten, sweeping around the centre."""
+    if rng.random() < 0.4:
+        radius, turn = min(width, height) // 4, 2 * math.pi * rng.random()
+        return width / 2 + radius * math.sin(turn), height / 2 - radius * math.cos(turn), radius, True
+    radius = words.BALL_RADIUS
+    at = [0.5 + 0.5 * math.sin(2 * math.pi * rng.random()) if rng.random() < 0.5 else rng.random() for _ in range(2)]
+    return radius + at[0] * (width - 2 * radius), radius + at[1] * (height - 2 * radius), radius, False
+
+
 def make_ball(rng, background, width, height):
-    """The ball of videotestsrc: round, of one radius, anywhere; most often where its waves turn."""
+    """The ball of videotestsrc, anywhere; most often where its waves turn."""
     while True:
-        radius = words.BALL_RADIUS
-        at = [0.5 + 0.5 * math.sin(2 * math.pi * rng.random()) if rng.random() < 0.5 else rng.random() for _ in range(2)]
-        x, y = radius + at[0] * (width - 2 * radius), radius + at[1] * (height - 2 * radius)
+        x, y, radius, has_lines = place_ball(rng, width, height)
         colour, rgb = pick_clear_colour(rng, background)
         size, place = name_ball_size(2 * radius, width, height), locate(x, y, width, height)
         if not is_held_out(name_shape(colour, 'circle', size, place)):
-            return Shape('circle', colour, size, place, rgb, x, y, 2 * radius)
+            return Shape('circle', colour, size, place, rgb, x, y, 2 * radius, has_lines=has_lines)
 
 
 THING_SIZES, BUSY_SIZES = {'small': 1, 'medium': 2, 'large': 2}, {'small': 0.3, 'medium': 2, 'large': 3}
@@ -355,22 +361,32 @@ def align_text(rng, is_clock, capital, text_width, width, height):
     return x, min(y, height - 0.1 * capital)
 
 
+def is_legible(rgb, outline, shading, background):
+    """Whether letters can be read: they stand out by themselves, everywhere, or their outline does and they from it."""
+    if not background.rgbs:
+        return outline > 0.9 and measure_luma(rgb) > 110
+    first, last = background.rgbs[0], background.rgbs[-1]
+    for step in (0, 0.25, 0.5, 0.75, 1):
+        below = [max(0.0, a + step * (b - a) - 255 / 219 * shading) for a, b in zip(first, last)]
+        apart, luma = measure_distance(rgb, below), measure_luma(below)
+        stands_out = apart > 150 + 2 * background.noise and abs(measure_luma(rgb) - luma) > 30 + background.noise
+        is_outlined = outline > 0.9 and measure_luma(rgb) > 110 and luma > 80 + background.noise
+        if not (stands_out or is_outlined):
+            return False
+    return True
+
+
 def pick_text_look(rng, background):
     """(rgb, opacity of the outline, shading) with which letters can be read on a background."""
-    has_outline, shading = rng.random() < 0.85, 0.0
-    if rng.random() < 0.15:
-        shading = rng.choice([80, 80, between(rng, (40, 160))])
-    if rng.random() < 0.6 and (has_outline or all(measure_luma(rgb) < 190 for rgb in background.rgbs)):
-        return WHITE, float(has_outline or not background.rgbs), shading
     while True:
-        rgb = pick_rgb(rng, rng.choice(words.COLOUR_NAMES))
-        luma = measure_luma(rgb)
-        if luma > 110 and has_outline and is_clear(rgb, background, 80):
-            return rgb, 1.0, shading
-        is_apart = bool(background.rgbs) and all(abs(luma - measure_luma(other)) > 45 for other in background.rgbs)
-        if is_apart and is_clear(rgb, background):
-            return rgb, float(has_outline and rng.random() < 0.3), shading if luma > 110 else 0.0
-        has_outline = True
+        outline = float(rng.random() < 0.85)
+        rgb = WHITE if rng.random() < 0.6 else pick_rgb(rng, rng.choice(words.COLOUR_NAMES))
+        is_dark = measure_luma(rgb) <= 110
+        shading = 0.0 if is_dark or rng.random() > 0.15 else rng.choice([80, 80, between(rng, (40, 160))])
+        if is_dark and rng.random() < 0.7:
+            outline = 0.0
+        if is_legible(rgb, outline, shading, background):
+            return rgb, outline, shading
 
 
 def make_text(rng, is_clock, catalogue, background, width, height):
@@ -447,13 +463,9 @@ def pick_kind(rng, kinds=None):
     return pick(rng, kinds or KINDS)
 
 
-def pick_size(rng):
-    """A frame size for a whole batch: a usual one, or one of any shape between 160x120 and 1920x1080."""
-    if rng.random() < SIZE_TABLE_SHARE:
-        return pick(rng, SIZES)
-    longer = 160 * 12 ** rng.random()
-    ratio = rng.choice([4 / 3, 16 / 9, 1.0, 21 / 9, 3 / 2, 1.25, 2.0, 1 + 1.6 * rng.random()])
-    longer = min(longer, 1080 * ratio)
-    shorter = max(120, longer / ratio)
-    width, height = (longer, shorter) if rng.random() < 0.75 else (shorter, longer)
-    return round(width), round(height)
+def list_kinds(size, kinds=None):
+    """Weights of kinds of frames of a size."""
+    kinds = dict(kinds or KINDS)
+    if is_extreme(size):
+        kinds['unknown'] = EXTREME_UNKNOWN
+    return kinds

@@ -64,17 +64,13 @@ class Optimiser:
         rows, columns = shape
         update = orthogonalise(update.mT).mT if rows > columns else orthogonalise(update)
         scale = rate * max(1, rows / columns) ** 0.5
-        at = 0
-        for parameter in group:
-            part = update[at:at + parameter.numel() // (rows * columns)].reshape(parameter.shape)
-            parameter.mul_(1 - rate * self.decay).add_(part, alpha=-scale)
-            at += parameter.numel() // (rows * columns)
+        parts = update.float().split([parameter.numel() // (rows * columns) for parameter in group])
+        torch._foreach_mul_(group, 1 - rate * self.decay)
+        torch._foreach_add_(group, [part.view_as(parameter) for part, parameter in zip(parts, group)], alpha=-scale)
 
     def clear(self):
-        for group in self.groups.values():
-            for parameter in group:
-                parameter.grad = None
-        self.adam.zero_grad(set_to_none=True)
+        """Gradients stay where they are, since CUDA graphs add to them there."""
+        torch._foreach_zero_([p.grad for group in (*self.groups.values(), self.plain.values()) for p in group])
 
     # --- files ---
 

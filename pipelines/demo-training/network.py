@@ -26,7 +26,7 @@ class Shape:
     patch_size: int = 14
     n_tiles: int = 4
     vision_width: int = 128
-    vision_heads: int = 4
+    vision_heads: int = 2  # of 64: attention's time goes with heads times rows squared
     vision_ff: int = 512
     n_local: int = 6
     n_global: int = 2
@@ -84,12 +84,12 @@ def linear(x, weight, bias=None):
 
 
 def layer_norm(x, weight, bias, eps):
-    return F.layer_norm(widen(x), x.shape[-1:], weight, bias, eps).to(x.dtype)
+    """The sums are in float32 whatever x is."""
+    return F.layer_norm(x, x.shape[-1:], weight.to(x.dtype), bias.to(x.dtype), eps)
 
 
 def rms_norm(x, weight, eps):
-    y = widen(x)
-    return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + eps) * weight).to(x.dtype)
+    return F.rms_norm(x, x.shape[-1:], weight.to(x.dtype), eps)
 
 
 def attend(q, k, v, mask=None, library='torch'):
@@ -259,25 +259,25 @@ class Network(nn.Module):
     # --- the tower ---
 
     def embed_tiles(self, tiles, ratio_id):
-        """tiles [F][n][3][S][S], normalised -> [F][n*P][D]."""
+        """tiles [F][n][3][S][S], normalised -> [F][n*P][D]. ratio_id: a tensor of one number, which a graph may change."""
         s, n = self.shape, tiles.shape[1]
         p, g = s.patch_size, s.side
         patches = tiles[..., :g * p, :g * p].unflatten(-1, (g, p)).unflatten(-3, (g, p))  # [F][n][3][g][p][g][p]
         patches = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3).to(self.dtype)
-        pre = self.pre_tile[ratio_id, :n, None] * self.pre_tile_gate.tanh()  # [n][1][D]
+        pre = self.pre_tile.index_select(0, ratio_id)[0, :n, None] * self.pre_tile_gate.tanh()  # [n][1][D]
         gate = self.position_gate.tanh()
-        table = (1 - gate) * self.position + gate * self.tile_position[ratio_id, :n]  # [n][P][D]
-        x = widen(linear(patches, self.patch)) + (pre + table[:, 1:])
-        first = (self.class_row + table[:, :1]).expand(x.shape[0], -1, -1, -1)
+        table = (1 - gate) * self.position + gate * self.tile_position.index_select(0, ratio_id)[0, :n]  # [n][P][D]
+        x = linear(patches, self.patch) + (pre + table[:, 1:]).to(self.dtype)
+        first = (self.class_row + table[:, :1]).to(self.dtype).expand(x.shape[0], -1, -1, -1)
         return self.norm_rows(torch.cat([first, x], 2)).flatten(1, 2)
 
     def norm_rows(self, x):
-        return F.layer_norm(x, x.shape[-1:], self.norm_pre_weight, self.norm_pre_bias, 1e-5).to(self.dtype)
+        return layer_norm(x, self.norm_pre_weight, self.norm_pre_bias, 1e-5)
 
     def make_unused_tile(self):
         """[1][P][D]: what a tile of zeros starts as."""
         x = (1 - self.position_gate.tanh()) * self.position
-        return self.norm_rows(torch.cat([x[:1] + self.class_row, x[1:]]))[None]
+        return self.norm_rows(torch.cat([x[:1] + self.class_row, x[1:]]).to(self.dtype))[None]
 
     def list_tower_weights(self):
         """The weights of each layer, gates multiplied in."""
@@ -292,14 +292,16 @@ class Network(nn.Module):
     def list_post_rows(self, ratio_id, n):
         """[R][D]: what each row gets between the encoders."""
         s = self.shape
-        post = self.post_tile[ratio_id, :n] * self.post_tile_gate.tanh()
+        post = self.post_tile.index_select(0, ratio_id)[0, :n] * self.post_tile_gate.tanh()
         n_unused = (s.n_tiles - n) * s.n_pads + (s.n_rows if n < s.n_tiles else 0)
         return torch.cat([post.repeat_interleave(s.n_rows, 0), post.repeat_interleave(s.n_pads, 0),
                           post.new_zeros(n_unused, post.shape[1])])
 
-    def encode(self, tiles, ratio_id: int):
-        """tiles [F][n][3][S][S] -> cross-attention states [F][n*P][H] of the real tiles."""
+    def encode(self, tiles, ratio_id):
+        """tiles [F][n][3][S][S] -> cross-attention states [F][n*P][H] of the real tiles. ratio_id: a number, or a tensor [1]."""
         s, n_frames, n = self.shape, tiles.shape[0], tiles.shape[1]
+        if not isinstance(ratio_id, torch.Tensor):
+            ratio_id = torch.tensor([ratio_id], device=tiles.device)
         n_real, n_copies = n * s.n_rows, s.n_tiles - n
         x = self.embed_tiles(tiles, ratio_id)
         rest = [x.new_zeros(n_frames, s.n_pads * s.n_tiles, s.vision_width)]
@@ -312,7 +314,7 @@ class Network(nn.Module):
                 taps[number] = x[:, :n_real]
             if number == s.n_local:
                 x = layer_norm(x, self.norm_post_weight, self.norm_post_bias, 1e-5)
-                x = (x + self.list_post_rows(ratio_id, n)).to(self.dtype)
+                x = x + self.list_post_rows(ratio_id, n).to(self.dtype)
             x = layer(x, *weights, s.vision_heads, n_real, s.n_rows, n_copies, s.eps, self.library)
         return self.project(x[:, :n_real], [taps[number] for number in s.taps])
 

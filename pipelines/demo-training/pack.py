@@ -40,7 +40,7 @@ def pack(frames, catalogue=None):
     """Frames of one size as a dictionary of arrays; drawn things name the row of their frame in the first column."""
     catalogue = catalogue or describing.DEFAULT[0]
     size = frames[0].width, frames[0].height
-    rgbs, shapes, things, clips, glyphs, texts, patterns, pictures, textures = ([] for _ in range(9))
+    rgbs, shapes, things, clips, glyphs, texts, patterns, pictures, textures, lines = ([] for _ in range(10))
     for row, frame in enumerate(frames):
         if (frame.width, frame.height) != size:
             raise ValueError(f'{frame.width}x{frame.height} in a batch of {size[0]}x{size[1]}')
@@ -53,6 +53,8 @@ def pack(frames, catalogue=None):
             (pictures if background.index[0] == 'picture' else textures).append((row, background.index[1], frame.seed))
         for layer, shape in enumerate(sorted(frame.shapes, key=lambda shape: -shape.side)):
             shapes.append([row, layer, SHAPE_IDS[shape.name], shape.variant, shape.x, shape.y, shape.side, shape.angle, *shape.rgb])
+            if shape.has_lines:
+                lines.append([row, *shape.rgb, int(shape.x), size[0] // 2, int(shape.y), size[1] // 2])
         if frame.thing:
             things.append(list_thing(row, frame.thing))
         clips += [list_thing(row, clip) for clip in frame.clips]
@@ -60,6 +62,6 @@ def pack(frames, catalogue=None):
             texts.append(list_text(row, frame.text))
             glyphs += list_glyphs(row, frame.text, catalogue)
     wear = [[getattr(frame.wear, name) for name in WEAR] for frame in frames]
-    return {'size': size, 'n': len(frames), 'backgrounds': table(rgbs, 10), 'shapes': table(shapes, 11),
+    return {'size': size, 'n': len(frames), 'backgrounds': table(rgbs, 10), 'shapes': table(shapes, 11), 'lines': table(lines, 8),
             'things': table(things, 7), 'clips': table(clips, 7), 'glyphs': table(glyphs, 7), 'texts': table(texts, 10),
             'wear': table(wear, len(WEAR)), 'patterns': patterns, 'pictures': pictures, 'textures': textures, 'seed': frames[0].seed}

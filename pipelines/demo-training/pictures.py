@@ -57,10 +57,11 @@ def make_photos(rng):
 
 
 def make_pictures() -> dict:
-    """picture/i: uint8 [h][w][3], photos, then collages. clip/i: uint8 [96][96][4], straight alpha, one drawing each."""
+    """picture/i and collage/i: uint8 [h][w][3], photos, and many drawings at once. clip/i: uint8 [96][96][4], straight alpha,
+    one drawing each."""
     rng = np.random.default_rng(4)
     photos = list(make_photos(rng))
     drawings = make_drawings(ROOT, rng)
     collages = [make_collage(drawings, rng) for _ in range(N_COLLAGES)]
-    return ({f'picture/{i:03}': picture for i, picture in enumerate(photos + collages)}
-            | {f'clip/{i:03}': drawing for i, drawing in enumerate(drawings)})
+    return {f'{kind}/{i:03}': picture for kind, pictures in (('picture', photos), ('collage', collages), ('clip', drawings))
+            for i, picture in enumerate(pictures)}

@@ -58,6 +58,7 @@ def make_stand_ins(folder):
         for width, height in ((320, 240), (160, 120), (1280, 720)):
             plan = tiles.plan(width, height)
             patterns[f'{name}/{width}x{height}/0'] = rng.integers(0, 256, (plan.height, plan.width, 3), np.uint8)
+    patterns['checkers-1/1280x720/0'] = np.full((252, 448, 3), 128, np.uint8)
     np.savez(folder / 'patterns.npz', **patterns)
     np.savez(folder / 'pictures.npz', **{f'picture/{i}': rng.integers(0, 256, (200, 300, 3), np.uint8) for i in range(2)},
              **{f'clip/{i}': images[i] for i in range(2)})
@@ -173,6 +174,30 @@ def check_geometry():
             check('text is high enough', 0 < text.y - text.capital and text.capital <= frame.height / 5 + 1e-6, text)
 
 
+def check_limits(assets):
+    """What cannot be told by looking is not asked; sizes come as often as they should."""
+    with np.load(assets / 'patterns.npz') as file:
+        for name, sizes in frames.DEFAULT[0].patterns.items():
+            for (width, height), numbers in sizes.items():
+                spread = [file[f'{name}/{width}x{height}/{number}'].std((0, 1)).max() for number in numbers]
+                check('patterns that look plain are not shown', min(spread) > 5, (name, width, height))
+    for _, frame in sample_many(4000, 9):
+        text, rgbs = frame.text, frame.background.rgbs
+        if text and not (text.outline and frames.measure_luma(text.rgb) > 110):
+            apart = [frames.measure_distance(text.rgb, [c - 255 / 219 * text.shading for c in rgb]) for rgb in rgbs]
+            check('letters without an outline stand out', apart and min(apart) > 120, (text, frame.background))
+    rng, n = random.Random(10), 20000
+    sizes = [frames.pick_size(rng) for _ in range(n)]
+    share = sum(tiles.plan(*size).n_tiles == 4 for size in sizes) / n
+    check('a little more than half have four tiles', 0.53 < share < 0.58, share)
+    share = sum(max(size) > 3.4 * min(size) for size in sizes) / n
+    check('few are extremely wide or high', 0.02 < share < 0.04, share)
+    check('sizes are in their range', all(120 <= min(size) and max(size) <= 1920 for size in sizes))
+    shown = [f for _, f in sample_many(3000, 11) if f.kind == 'ball']
+    share = sum(f.shapes[0].has_lines for f in shown) / len(shown)
+    check('four balls in ten sweep', 0.3 < share < 0.5, share)
+
+
 def check_tiles():
     golden = {(300, 800): (1, 2, 300, 800), (480, 640): (2, 2, 480, 640), (720, 1280): (2, 2, 503, 896),
               (1080, 1920): (2, 2, 504, 896), (200, 2000): (1, 4, 179, 1792), (1700, 500): (4, 1, 1523, 448),
@@ -217,6 +242,9 @@ def draw_slowly(frame, fine=2):
         u, v = (x - shape.x) / (shape.side / 2), (y - shape.y) / (shape.side / 2)
         c, s = math.cos(shape.angle), math.sin(shape.angle)
         picture[measure_slowly(shape, c * u + s * v, c * v - s * u) < 0] = shape.rgb
+        for at, axis in ((shape.x, 1), (frame.width // 2, 1), (shape.y, 0), (frame.height // 2, 0)):
+            if shape.has_lines:
+                picture.swapaxes(0, axis)[int(at) * fine:(int(at) + 1) * fine] = shape.rgb
     means = picture.reshape(frame.height, fine, frame.width, fine, 3).mean((1, 3))
     return np.rint(means).astype(np.uint8)
 
@@ -226,8 +254,10 @@ def check_pixels(composer):
     rng = random.Random(7)
     for size in [(160, 120), (320, 240), (333, 251), (640, 480), (400, 200), (854, 480)]:
         batch = []
-        while len(batch) < 2:
-            frame = frames.sample(rng, 'scene', size)
+        while len(batch) < 3:
+            frame = frames.sample(rng, 'scene' if len(batch) < 2 else 'ball', size)
+            if len(batch) == 2 and not frame.shapes[0].has_lines:
+                continue
             if frame.background.kind == 'plain' and frame.shapes:
                 frame.wear = frames.Wear()
                 batch.append(frame)
@@ -236,7 +266,8 @@ def check_pixels(composer):
             theirs, their_id = tiles.split(draw_slowly(frame))
             difference = np.abs(mine.numpy() - theirs) * 255 * 0.27
             check('ids and shapes agree', (ratio_id, n_tiles) == (their_id, len(theirs)) and mine.shape == theirs.shape, size)
-            check('pixels agree on average', difference.mean() < 0.35, (size, difference.mean()))
+            most = 0.6 if frame.kind == 'ball' else 0.35  # lines of one pixel are nearly all edge
+            check('pixels agree on average', difference.mean() < most, (size, difference.mean()))
             check('edges agree', np.quantile(difference, 0.999) < 32, (size, np.quantile(difference, 0.999)))
 
 
@@ -258,10 +289,12 @@ def check_wear():
     """What is light stays light: a plain grey survives all, and so does a picture at the best quality."""
     dice = compose.textures.Dice('cpu', 1)
     picture = torch.full((1, 3, 40, 48), 120.0)
-    worn = wearing.quantise(wearing.mix(picture, wearing.TO_YUV), torch.tensor([60.0]))
-    check('flat blocks stay flat', (wearing.mix(worn, wearing.FROM_YUV) - picture).abs().max() < 6)
-    smooth = compose.textures.make('fractal', dice, 1, 40, 48)
-    back = wearing.mix(wearing.mix(smooth, wearing.TO_YUV), wearing.FROM_YUV)
+    tools = wearing.Wearer('cpu')
+    worn = wearing.quantise(wearing.mix(picture, tools.to_yuv), torch.tensor([60.0]), tools.cosines)
+    check('flat blocks stay flat', (wearing.mix(worn, tools.from_yuv) - picture).abs().max() < 6)
+    weights = torch.from_numpy(compose.textures.weigh_octaves(random.Random(1), {'fractal': 1}, 40, 48))
+    smooth = compose.textures.make({'fractal': 1}, weights, dice, 40, 48)
+    back = wearing.mix(wearing.mix(smooth, tools.to_yuv), tools.from_yuv)
     check('YUV and back is nothing', (back - smooth).abs().max() < 0.1)
     check('a weak blur is weak', (wearing.blur(smooth, torch.tensor([0.2])) - smooth).abs().max() < 4)
 
@@ -276,6 +309,7 @@ def main():
             make_stand_ins(assets)
         frames.use_assets(assets)
         composer = compose.Composer(assets, 'cpu')
+        check_limits(assets)
         for part in (check_held_out, check_captions, check_questions, check_colours, check_geometry, check_tiles, check_wear):
             part()
         check_pixels(composer)

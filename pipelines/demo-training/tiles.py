@@ -63,13 +63,14 @@ def make_resampler(n_in, n_out):
     """f32 [n_out][n_in]: Pillow's bilinear reduction or enlargement of one axis, less its rounding to bytes."""
     scale = n_in / n_out
     support = max(scale, 1.0)
-    matrix = np.zeros((n_out, n_in), np.float32)
-    for row in range(n_out):
-        centre = (row + 0.5) * scale
-        low, high = max(0, int(centre - support + 0.5)), min(n_in, int(centre + support + 0.5))
-        weights = np.maximum(0, 1 - np.abs((np.arange(low, high) - centre + 0.5) / support))
-        matrix[row, low:high] = weights / weights.sum()
-    return matrix
+    centres = (np.arange(n_out)[:, None] + 0.5) * scale
+    low = np.maximum(0, (centres - support + 0.5).astype(int))
+    high = np.minimum(n_in, (centres + support + 0.5).astype(int))
+    at = low + np.arange((high - low).max())
+    weights = np.where(at < high, np.maximum(0, 1 - np.abs((at - centres + 0.5) / support)), 0)
+    matrix = np.zeros((n_out, n_in + at.shape[1]), np.float32)
+    np.put_along_axis(matrix, at, weights / weights.sum(1, keepdims=True), 1)
+    return np.ascontiguousarray(matrix[:, :n_in])
 
 
 def resize(pixels, width, height):

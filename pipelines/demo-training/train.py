@@ -2,15 +2,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Trains the demo model in calls of a few minutes each, every one going on where the last one stopped.
 
-    train.py --assets DIR --tokenizer FILE --state DIR --steps N --seconds S
+    train.py --assets DIR --tokenizer FILE [--from DIR] --state DIR --steps N --seconds S
 
-The state folder holds everything between calls: state-*.safetensors, model.safetensors and train.log. The rate of
-learning warms up, stays, and falls in a line to nothing over the last --decay of --steps, so that --steps may be
-changed until the fall begins.
+The state folder holds everything between calls: state-*.safetensors, model.safetensors and train.log. Where it holds
+nothing yet, the call goes on from --from, which is only read. The rate of learning warms up, stays, and falls in a line
+to nothing over the last --decay of --steps, so that --steps may be changed until the fall begins.
+
+Nothing in a step waits for the GPU: Python composes a batch while the one before is learnt. Where the time goes is told
+with the losses (see clock.py): the GPU is kept busy as long as the CPU's sum is well below the GPU's.
 """
 
 import argparse
 import json
+import os
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -18,12 +23,13 @@ from pathlib import Path
 START = time.monotonic()
 
 import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
 
 import batches  # noqa: E402
+import clock  # noqa: E402
 import compose  # noqa: E402
 import evaluate  # noqa: E402
 import frames as describing  # noqa: E402
+import graphs  # noqa: E402
 import state  # noqa: E402
 import tokens  # noqa: E402
 from muon import Optimiser  # noqa: E402
@@ -85,49 +91,38 @@ class Trainer:
     def __init__(self, network, optimiser, source, compose, options, log):
         self.network, self.optimiser, self.source, self.compose = network, optimiser, source, compose
         self.options, self.log, self.device = options, log, next(network.parameters()).device
-        self.step, self.waited = 0, 0.0
-        self.sums = torch.zeros(2, len(batches.TOPICS), device=self.device)
-
-    def to_device(self, array):
-        return torch.from_numpy(array).to(self.device, non_blocking=True).long()
-
-    def run_batch(self, batch, n_targets):
-        """Adds the batch's share of the gradient of the mean over n_targets tokens."""
-        with torch.no_grad():
-            tiles = self.compose(batch.packed)
-        hidden = self.network.read(self.network.encode(tiles, batch.ratio_id), self.to_device(batch.ids),
-                                   self.to_device(batch.positions), self.to_device(batch.segments))
-        logits = self.network.get_logits(hidden.flatten(0, 1).index_select(0, self.to_device(batch.picks)))
-        losses = F.cross_entropy(logits, self.to_device(batch.labels), reduction='none')
-        (losses.sum() / n_targets).backward()
-        topics = self.to_device(batch.topics)
-        self.sums[0].index_add_(0, topics, losses.detach())
-        self.sums[1].index_add_(0, topics, torch.ones_like(losses))
+        self.step, self.passes, self.clock = 0, graphs.Passes(network, log), clock.Clock(self.device)
 
     def run_step(self):
-        begin = time.monotonic()
-        these = [self.source.get() for _ in range(self.options.batches)]
-        self.waited += time.monotonic() - begin
-        self.optimiser.clear()
+        part = self.clock.part
+        with part('batch'):
+            these = [self.source.get() for _ in range(self.options.batches)]
+        with part('optimiser'):
+            self.optimiser.clear()
         for batch in these:
-            self.run_batch(batch, sum(len(b.picks) for b in these))
+            with part('compose'), torch.no_grad():
+                tiles = self.compose(batch.packed)
+            with part('network'):
+                self.passes.run(graphs.send(batch, tiles, sum(len(b.picks) for b in these)))
         rate = get_rate(self.step, self.options)
-        self.optimiser.step(rate * self.options.muon_rate, rate * self.options.adam_rate)
+        with part('optimiser'):
+            self.optimiser.step(rate * self.options.muon_rate, rate * self.options.adam_rate)
         self.step += 1
 
-    def tell_losses(self, seconds, n_steps):
-        """One line; False where training went astray."""
-        sums, counts = self.sums.tolist()
-        self.sums.zero_()
+    def tell_losses(self, n_steps):
+        """Two lines. Returns the seconds of a step, or None where training went astray."""
+        times = self.clock.read()
+        sums, counts = self.passes.sums.tolist()
+        self.passes.sums.zero_()
         by_topic = ' '.join(f'{name} {loss / n:.3f}' for name, loss, n in zip(batches.TOPICS, sums, counts) if n)
         mean = sum(sums) / max(1, sum(counts))
-        speed = n_steps * self.options.batches * self.options.frames / seconds
+        speed = n_steps * self.options.batches * self.options.frames / times[0]
         memory = f', {torch.cuda.max_memory_allocated() / 2 ** 30:.1f} GiB' if self.device.type == 'cuda' else ''
         self.log.tell(
             f'step {self.step} loss {mean:.4f} rate {get_rate(self.step, self.options):.3f} | {speed:.0f} frames/s'
-            f'{memory}, waited {100 * self.waited / seconds:.0f} % | {by_topic}')
-        self.waited = 0.0
-        return mean == mean
+            f'{memory}, waited {0.1 * times[1]["batch"] / times[0]:.0f} % | {by_topic}')
+        self.log.tell(f'  {clock.spell(times, n_steps)}')
+        return times[0] / n_steps if mean == mean else None
 
     def save(self):
         facts = {'step': self.step, 'next_batch': self.source.next, 'options': spell_options(self.options)}
@@ -135,47 +130,54 @@ class Trainer:
 
     def run(self):
         """Steps until the last one, or until the seconds are over. True where the state is good."""
-        options, told, begin, saved = self.options, self.step, time.monotonic(), time.monotonic()
+        options, told, saved = self.options, self.step, time.monotonic()
         last = min(options.steps, options.until_step or options.steps)
         deadline = START + options.seconds - options.evaluation_seconds * (options.evaluation_frames > 0)
-        step_seconds, told_at = 0.0, begin
+        step_seconds = 0.0
+        self.clock.clear()
         while self.step < last and time.monotonic() + 4 * step_seconds < deadline:
             self.run_step()
-            if self.step == told + 1 and told_at == begin:
-                synchronise(self.device)
-                self.log.tell(f'first step after {time.monotonic() - START:.0f} s')
-            if self.step % options.log_every and self.step < last:
+            is_first = told == self.step - 1 and not step_seconds
+            if not is_first and self.step % options.log_every and self.step < last:
                 continue
-            synchronise(self.device)
-            now = time.monotonic()
-            step_seconds = (now - told_at) / (self.step - told)
-            if not self.tell_losses(now - told_at, self.step - told):
+            step_seconds = self.tell_losses(self.step - told)
+            if step_seconds is None:
                 self.log.tell('the loss is no number; the state on disk stays what it was')
                 return False
-            told, told_at = self.step, now
-            if now - saved > options.save_every:
+            if is_first:
+                self.log.tell(f'first step after {time.monotonic() - START:.0f} s')
+            told = self.step
+            if time.monotonic() - saved > options.save_every:
                 self.save()
                 saved = time.monotonic()
+                self.clock.clear()
         synchronise(self.device)
         self.save()
         self.log.tell(f'saved at step {self.step} after {time.monotonic() - START:.0f} s')
         return True
 
-    def profile(self):
-        """Where the time of a few steps goes; nothing is saved."""
+    def profile(self, n_steps=10):
+        """Where the time of a few steps goes; nothing is saved. What is busy is told apart from what waits by the profiler."""
         for _ in range(8):
             self.run_step()
-        synchronise(self.device)
+        self.clock.read()
+        for _ in range(n_steps):
+            self.run_step()
+        self.log.tell(clock.spell(self.clock.read(), n_steps))
         with torch.profiler.profile() as profile:
             for _ in range(2):
                 self.run_step()
-            synchronise(self.device)
+            seconds = self.clock.read()[0]
+        on_gpu = [e for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+        busy = sum(event.time_range.elapsed_us() for event in on_gpu) / 1e6
+        self.log.tell(f'two steps under the profiler: {seconds:.3f} s, the GPU busy for {busy:.3f} s with {len(on_gpu)} kernels')
         key = 'self_cuda_time_total' if self.device.type == 'cuda' else 'self_cpu_time_total'
-        self.log.tell(profile.key_averages().table(sort_by=key, row_limit=40, max_name_column_width=80))
+        self.log.tell(profile.key_averages().table(sort_by=key, row_limit=50, max_name_column_width=80))
 
     def evaluate(self, chat):
         """With plain layers: shapes are others, and compiling for them would take longer than they do."""
         self.network.fast.clear()
+        self.passes.graphs.clear()
         right, asked, mistakes = evaluate.evaluate(
             self.network, chat, self.compose, self.options.evaluation_frames, START + self.options.seconds)
         self.log.tell(f'step {self.step} right: ' + ', '.join(
@@ -209,24 +211,25 @@ def parse_options():
     add('--assets', type=Path, required=True)
     add('--tokenizer', type=Path, required=True, help='tokenizer.json of make-tokenizer.py')
     add('--state', type=Path, required=True, help='folder to go on from, and to write to')
-    add('--steps', type=int, default=20000, help='of the whole training')
+    add('--from', type=Path, dest='origin', help='folder to go on from where --state is empty; it is only read')
+    add('--steps', type=int, default=8000, help='of the whole training; the default is four million frames')
     add('--until-step', type=int, default=0, help='stop there in this call')
     add('--seconds', type=float, default=540, help='stop by then, saved and evaluated')
-    add('--frames', type=int, default=128, help='in a batch, all of one size')
-    add('--batches', type=int, default=4, help='in a step, each of another size')
+    add('--frames', type=int, default=512, help='in a batch, all of one size')
+    add('--batches', type=int, default=1, help='in a step, each of another size')
     add('--tokens', type=int, default=256, help='of questions and answers to a frame')
     add('--kinds', type=parse_kinds, default='', help='weights, as in "text=0.3,scene=0.2"')
     add('--muon-rate', type=float, default=0.02)
     add('--adam-rate', type=float, default=0.003)
     add('--weight-decay', type=float, default=0.01)
-    add('--warm-up', type=int, default=300)
+    add('--warm-up', type=int, default=200)
     add('--decay', type=float, default=0.3)
     add('--seed', type=int, default=1)
-    add('--workers', type=int, default=6)
+    add('--workers', type=int, default=max(1, min(10, len(os.sched_getaffinity(0)) - 3)))
     add('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     add('--dtype', choices=['bfloat16', 'float32'], help='of activations; bfloat16 on a GPU')
-    add('--compile', type=parse_counts, help='numbers of tiles whose layers torch.compile makes, as in "1,4"; all on a '
-        'GPU, none on a CPU')
+    add('--compile', type=parse_counts, default=[], help='numbers of tiles whose layers torch.compile makes, as in "1,4"')
+    add('--no-graphs', action='store_true', help='launch each kernel from Python')
     add('--attention', choices=['auto', 'torch', 'cudnn'], default='auto', help='of the tower')
     add('--log-every', type=int, default=50)
     add('--save-every', type=float, default=150, help='seconds')
@@ -258,10 +261,22 @@ def make_compose(options, network, device):
     return lambda packed: composer(packed)[0]
 
 
+def open_state(options):
+    """What state.load () gives; of --from where --state has none, with the log that goes on."""
+    tensors, facts = state.load(options.state)
+    if not facts and options.origin:
+        tensors, facts = state.load(options.origin)
+        options.state.mkdir(parents=True, exist_ok=True)
+        if (options.origin / 'train.log').exists():
+            shutil.copyfile(options.origin / 'train.log', options.state / 'train.log')
+    return tensors, facts
+
+
 def main():
     options = parse_options()
+    tensors, facts = open_state(options)
     log, device = Log(options.state / 'train.log'), torch.device(options.device)
-    tensors, facts = state.load(options.state)
+    torch.set_float32_matmul_precision('high')  # composing multiplies numbers of 8 bits
     plan = batches.Plan(options.seed, str(options.tokenizer), str(options.assets), options.frames, options.tokens,
                         options.kinds or dict(describing.KINDS))
     source = batches.Source(plan, facts['next_batch'] if facts else 0, options.workers)
@@ -280,13 +295,15 @@ def main():
         log.tell(f'shape {json.dumps(asdict(network.shape))}')
     network.library = (choose_attention(network.shape, device, options.frames, log) if options.attention == 'auto'
                        else options.attention)
-    counts = range(1, network.shape.n_tiles + 1) if device.type == 'cuda' else []
-    if counts := counts if options.compile is None else options.compile:
+    if options.compile:
         torch._dynamo.config.cache_size_limit = 64
-        network.compile_layers(counts)
+        network.compile_layers(options.compile)
     trainer = Trainer(network, optimiser, source, make_compose(options, network, device),
                       options, log)
     trainer.step = facts['step'] if facts else 0
+    if device.type == 'cuda' and not options.no_graphs:
+        trainer.passes.record(options.frames, options.tokens)
+        log.tell(f'{len(trainer.passes.graphs)} CUDA graphs after {time.monotonic() - START:.0f} s')
     if options.profile:
         trainer.profile()
         return source.stop()

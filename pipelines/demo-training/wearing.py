@@ -20,7 +20,8 @@ QUANTISER_BASE, QUANTISER_SLOPE = 14.0, 6.0
 
 
 def mix(picture, matrix):
-    return torch.einsum('ij,njhw->nihw', torch.tensor(matrix, device=picture.device), picture)
+    """matrix [3][3], on the device."""
+    return (matrix @ picture.flatten(2)).view(picture.shape)
 
 
 def halve_chroma(yuv, is_smooth):
@@ -31,12 +32,6 @@ def halve_chroma(yuv, is_smooth):
     return torch.cat([yuv[:, :1], back[:, :, :h, :w]], 1)
 
 
-def round_limited(yuv):
-    """Luma in 219 steps and chroma in 224."""
-    steps = torch.tensor([219 / 255, 224 / 255, 224 / 255], device=yuv.device).view(3, 1, 1)
-    return (yuv * steps).round() / steps
-
-
 def make_cosines(device):
     """[8][8] of the DCT, orthonormal."""
     k = torch.arange(8, device=device)
@@ -45,62 +40,87 @@ def make_cosines(device):
     return matrix
 
 
-def quantise(yuv, quality):
+def quantise(yuv, quality, cosines):
     """Blocks of 8x8, transformed, rounded by quality (of JPEG's scale, [n]) and transformed back."""
     n, _, h, w = yuv.shape
     padded = F.pad(yuv, (0, -w % 8, 0, -h % 8), mode='replicate')
-    blocks = padded.view(n, 3, padded.shape[2] // 8, 8, padded.shape[3] // 8, 8)
-    cosines = make_cosines(yuv.device)
+    rows, columns = padded.shape[2] // 8, padded.shape[3] // 8
+    blocks = padded.view(n, 3, rows, 8, columns, 8).transpose(3, 4).reshape(n, -1, 8, 8)
     k = torch.arange(8, device=yuv.device)
     scale = torch.where(quality < 50, 50 / quality, 2 - quality / 50)
-    steps = ((QUANTISER_BASE + QUANTISER_SLOPE * (k[:, None] + k[None, :])) * scale[:, None, None]).clamp(min=1)
-    steps = steps[:, None, None, :, None, :]
-    made = torch.einsum('uy,vx,ncaybx->ncaubv', cosines, cosines, blocks)
-    made = (made / steps).round() * steps
-    return torch.einsum('uy,vx,ncaubv->ncaybx', cosines, cosines, made).reshape(padded.shape)[:, :, :h, :w]
-
-
-def wear_yuv(picture, rows, wear, table, reduction):
-    """The steps in YUV, for the frames in rows; wear: numpy [n][...]; table: the same on the device."""
-    at = torch.from_numpy(rows).to(picture.device)
-    yuv, chosen = mix(picture[at], TO_YUV), wear[rows]
-    if reduction < 1.6:
-        for kind, is_smooth in ((1, True), (2, False)):
-            part = torch.from_numpy(np.flatnonzero(chosen[:, 1] == kind)).to(picture.device)
-            if len(part):
-                yuv[part] = halve_chroma(yuv[part], is_smooth)
-    part = torch.from_numpy(np.flatnonzero(chosen[:, 3])).to(picture.device)
-    if len(part):
-        yuv[part] = quantise(yuv[part], table[at][part, 3])
-    picture[at] = mix(round_limited(yuv), FROM_YUV)
+    steps = ((QUANTISER_BASE + QUANTISER_SLOPE * (k[:, None] + k[None, :])) * scale[:, None, None]).clamp(min=1)[:, None]
+    made = (cosines @ blocks @ cosines.T).div_(steps).round_().mul_(steps)
+    back = (cosines.T @ made @ cosines).view(n, 3, rows, columns, 8, 8).transpose(3, 4)
+    return back.reshape(padded.shape)[:, :, :h, :w]
 
 
 def blur(picture, sigma):
     """Gaussian of [n] widths, five pixels wide."""
     offsets = torch.arange(-2, 3, device=picture.device)
     kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
-    kernel = kernel / kernel.sum(1, keepdim=True)
+    kernel = (kernel / kernel.sum(1, keepdim=True))[:, None, None, None, :]
     n, _, h, w = picture.shape
     padded = F.pad(picture, (2, 2, 2, 2), mode='replicate')
-    weights = kernel[:, None, None, None, :]
-    across = sum(padded[..., i:i + w] * weights[..., i] for i in range(5))
-    return sum(across[:, :, i:i + h] * weights[..., i] for i in range(5))
+    across = sum(padded[..., i:i + w] * kernel[..., i] for i in range(5))
+    return sum(across[:, :, i:i + h] * kernel[..., i] for i in range(5))
 
 
-def wear(picture, wear_rows, table, reduction, dice):
-    """The worn frames. wear_rows: numpy [n][len (pack.WEAR)], to choose by; table: the same on the device."""
-    picture = picture.contiguous()
-    columns = {name: i for i, name in enumerate(pack.WEAR)}
-    rows = np.flatnonzero(wear_rows[:, columns['blur']])
-    if len(rows):
-        at = torch.from_numpy(rows).to(picture.device)
-        picture[at] = blur(picture[at], table[at, columns['blur']])
-    rows = np.flatnonzero(wear_rows[:, columns['noise']])
-    if len(rows):
-        at = torch.from_numpy(rows).to(picture.device)
-        picture[at] += dice.normal(len(rows), *picture.shape[1:]) * table[at, columns['noise'], None, None, None]
-    rows = np.flatnonzero((wear_rows[:, columns['chroma']] > 0) | (wear_rows[:, columns['jpeg']] > 0))
-    if len(rows):
-        wear_yuv(picture.clamp_(0, 255), rows, wear_rows, table, reduction)
-    gain, offset, gamma = (table[:, columns[name], None, None, None] for name in ('gain', 'offset', 'gamma'))
-    return (picture * (1 / 255)).clamp_(0, 1).pow_(gamma).mul_(255 * gain).add_(offset)
+class Wearer:
+    """What the steps need on a device."""
+
+    def __init__(self, device):
+        put = lambda values: torch.tensor(values, device=device)  # noqa: E731
+        self.to_yuv, self.from_yuv, self.cosines = put(TO_YUV), put(FROM_YUV), make_cosines(device)
+        self.limits = put([219 / 255, 224 / 255, 224 / 255]).view(3, 1, 1)
+
+    @staticmethod
+    def plan(parcel, wear, reduction):
+        """wear: numpy [n][len (pack.WEAR)]. Rows of those that each step is for, and its numbers."""
+        column = {name: wear[:, i] for i, name in enumerate(pack.WEAR)}
+        yuv = np.flatnonzero((column['chroma'] > 0) | (column['jpeg'] > 0))
+        is_levelled = (column['gain'] != 1) | (column['offset'] != 0) | (column['gamma'] != 1)
+        halved = [np.flatnonzero((column['chroma'][yuv] == kind) & (reduction < 1.6)) for kind in (1, 2)]
+
+        def add(rows, *names):
+            """(rows, a number for each name) in the parcel; None where there are none. Rows of YUV count from its first."""
+            of = yuv[rows] if names == ('jpeg',) else rows
+            floats = [parcel.add(column[name][of].astype(np.float32)) for name in names]
+            return (parcel.add(rows.astype(np.int64)), *floats) if len(rows) else None
+
+        return {
+            'blur': add(np.flatnonzero(column['blur']), 'blur'), 'noise': add(np.flatnonzero(column['noise']), 'noise'),
+            'yuv': add(yuv), 'smooth': add(halved[0]), 'blocky': add(halved[1]),
+            'jpeg': add(np.flatnonzero(column['jpeg'][yuv]), 'jpeg'),
+            'levels': add(np.flatnonzero(is_levelled), 'gain', 'offset', 'gamma')}
+
+    def wear(self, parcel, plan, picture, dice):
+        """picture [n][3][h][w], which is changed."""
+        part = {step: [parcel[number] for number in numbers] for step, numbers in plan.items() if numbers}
+        if 'blur' in part:
+            rows, sigma = part['blur']
+            picture.index_copy_(0, rows, blur(picture.index_select(0, rows), sigma))
+        if 'noise' in part:
+            rows, sigma = part['noise']
+            noise = dice.normal(len(rows), *picture.shape[1:]).mul_(sigma[:, None, None, None])
+            picture.index_add_(0, rows, noise)
+        if 'yuv' in part:
+            rows = part['yuv'][0]
+            yuv = self.wear_yuv(mix(picture.index_select(0, rows).clamp_(0, 255), self.to_yuv), part)
+            picture.index_copy_(0, rows, mix(yuv, self.from_yuv))
+        if 'levels' in part:
+            rows, *levels = part['levels']
+            gain, offset, gamma = (column[:, None, None, None] for column in levels)
+            levelled = picture.index_select(0, rows).mul_(1 / 255).clamp_(0, 1).pow_(gamma).mul_(255 * gain).add_(offset)
+            picture.index_copy_(0, rows, levelled)
+        return picture
+
+    def wear_yuv(self, yuv, part):
+        """Chroma, JPEG, and luma in 219 steps and chroma in 224."""
+        for step in ('smooth', 'blocky'):
+            if step in part:
+                rows = part[step][0]
+                yuv.index_copy_(0, rows, halve_chroma(yuv.index_select(0, rows), step == 'smooth'))
+        if 'jpeg' in part:
+            rows, quality = part['jpeg']
+            yuv.index_copy_(0, rows, quantise(yuv.index_select(0, rows), quality, self.cosines))
+        return yuv.mul_(self.limits).round_().div_(self.limits)

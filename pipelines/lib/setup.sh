@@ -7,7 +7,9 @@ build_packages=(build-essential meson ninja-build pkg-config libglib2.0-dev libj
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev)
 media_packages=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-libav gstreamer1.0-x)
-test_packages=(clang clang-format libclang-rt-14-dev llvm valgrind git python3 locales forensics-samples-files)
+test_packages=(clang clang-format libclang-rt-14-dev llvm valgrind git python3 locales forensics-samples-files
+  python3-gi python3-gi-cairo python3-numpy gir1.2-gst-plugins-base-1.0 fonts-dejavu fonts-liberation fonts-freefont-ttf
+  fonts-noto-color-emoji libgstrtspserver-1.0-dev chromium)
 
 # Where NVIDIA's packages put nvcc.
 [ ! -x /usr/local/cuda/bin/nvcc ] || export PATH=$PATH:/usr/local/cuda/bin
@@ -19,6 +21,9 @@ die() {
   say "$*"
   exit 1
 }
+
+# Whether something is taken where no model is named, as the element does it.
+has_default_model() { [ -n "${MLLAMA_DEMO_MODEL:-}" ] || [ -e pipelines/demo-model/config.json ]; }
 
 # A tiny random checkpoint of the golden tests that takes pictures: what runs where no model is named and none is built in.
 stand_in_model() {

@@ -229,13 +229,39 @@ def check_reader():
     return faults
 
 
+PYTHON = '/usr/bin/python3'  # where Debian's packages are
+PACKAGES = 'python3-gi python3-gi-cairo python3-numpy gir1.2-gst-plugins-base-1.0'
+
+
+@lru_cache(maxsize=None)
+def has_packages():
+    return run([PYTHON, '-c', 'import gi, numpy, cairo; gi.require_version("GstApp", "1.0")']).returncode == 0
+
+
+def evaluate(*options):
+    return run([PYTHON, HERE / 'evaluate.py', '--no-photos', *options])
+
+
 def check_evaluation():
-    """Every set reaches 100 % where the model is perfect; None without its Python packages."""
-    python = '/usr/bin/python3'  # where Debian's packages are
-    if run([python, '-c', 'import gi, numpy, cairo; gi.require_version("GstApp", "1.0")']).returncode != 0:
-        return None
-    done = run([python, str(HERE / 'evaluate.py'), '--oracle', '--no-photos', '--count', '8', '--wrong', '5', '--all-right'])
+    """Every set reaches 100 % where the model is perfect."""
+    done = evaluate('--oracle', '--count', '8', '--wrong', '5', '--all-right')
     return [] if done.returncode == 0 else [*done.stdout.splitlines(), *done.stderr.splitlines()]
+
+
+def check_replay():
+    """Kept frames get the same answers again, and another answer is found. The model is one of random weights."""
+    model = ROOT / 'tests' / 'golden' / 'checkpoints' / 'unusual'
+    with tempfile.TemporaryDirectory(prefix='mllama-demo-') as name:
+        kept = Path(name) / 'list.json'
+        evaluate('--model', model, '--only', 'scenes', 'patterns', 'clock', '--count', '2', '--save', name)
+        replay = [sys.executable, HERE / 'replay.py', name, '--device', 'cpu', '--model', model]
+        same = run(replay)
+        groups = json.loads(kept.read_text(encoding='utf-8'))
+        groups[0]['frames'][0]['answers'][0] += ' And more.'
+        kept.write_text(json.dumps(groups), encoding='utf-8')
+        other = run(replay)
+    faults = [] if same.returncode == 0 and '8 of 8' in same.stdout else [same.stdout, same.stderr]
+    return faults if other.returncode == 1 and '7 of 8' in other.stdout else [*faults, other.stdout, other.stderr]
 
 
 # --- as TAP ---
@@ -257,11 +283,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model', type=Path, default=ROOT / 'pipelines' / 'demo-model')
     model = parser.parse_args().model.resolve()
-    tap = Tap(2 + len(FRAMES))
+    tap = Tap(3 + len(FRAMES))
     tap.tell('reads what a perfect model says', check_reader())
-    faults = check_evaluation()
-    tap.tell('the evaluation finds a perfect model perfect', faults or [],
-             '' if faults is not None else 'needs python3-gi python3-gi-cairo python3-numpy gir1.2-gst-plugins-base-1.0')
+    skip = '' if has_packages() else f'needs {PACKAGES}'
+    tap.tell('the evaluation finds a perfect model perfect', [] if skip else check_evaluation(), skip)
+    tap.tell('kept frames get the same answers again', [] if skip else check_replay(), skip)
     for frame in FRAMES:
         skip = find_obstacle(frame) if (model / 'config.json').exists() else f'there is no default model in {model}'
         tap.tell(frame.name, [] if skip else check_frame(frame, model), skip)

@@ -13,11 +13,13 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import media
+import saving
 import sets
 import treatments
 from drawing import draw_shape, make_plain
@@ -32,7 +34,8 @@ ROWS = {
     'unknown': ('declined, or only a true background colour', 85),
     'declined scenes': ('wrongly', 2), 'declined things': ('wrongly', 2), 'declined text': ('wrongly', 2),
     'background': ('its colours, asked for', None), 'things asked for': ('right name', None),
-    'text in captions': ('every character', None), 'clock': ('to the second', None),
+    'ball with lines': ('colours and place', None), 'text in captions': ('every character', None),
+    'clock': ('to the second', None),
 }
 RATE_MUST = 2.0  # captions per second
 RATE_TOKENS = 12
@@ -47,7 +50,7 @@ class Tally:
         self.answers = []
 
     def add(self, name, number, case, size, treatment, texts):
-        tiles = f'{sets.plan_tiles(*size)[1]} tiles'
+        tiles = f'{sets.plan_tiles(*size)[0]} tiles'
         for question in case.questions:
             text = texts.get(question.prompt, '')
             right = bool(question.is_right(text))
@@ -121,13 +124,30 @@ class Perfect:
         return [texts for _, texts in frames]
 
 
+@dataclass
+class Drawn:
+    """A frame that was asked about."""
+
+    case: sets.Case
+    size: tuple
+    treatment: str
+    saved: dict = None  # of saving.py
+
+
+def save(sample, folder, name, number, case):
+    """(sample, entry in the list)"""
+    sample, png = saving.to_rgb(sample)
+    return sample, folder.add(png, name, number, {question.prompt: question.perfect for question in case.questions})
+
+
 def draw_frames(name, options, drawn):
-    """Yields (sample, what to ask), and keeps (case, size, treatment) of each frame; the pictures only for an overview:
-    all of a set would take more than a gigabyte."""
+    """Yields (sample, what to ask), and keeps what else there is to know; the pictures only for an overview: all of a set
+    would take more than a gigabyte."""
     for number, case in enumerate(sets.make_cases(name, options.count, options.seed)):
         rng = np.random.default_rng([options.seed, *name.encode('ascii'), number, 1])
         sample, treatment = treatments.treat(rng, case.picture, case.coarse)
-        drawn.append((case, case.picture.shape[1::-1], treatment))
+        sample, saved = save(sample, options.folder, name, number, case) if options.folder else (sample, None)
+        drawn.append(Drawn(case, case.picture.shape[1::-1], treatment, saved))
         case.picture = case.picture if options.sheet else None
         yield sample, ({question.prompt: question.perfect for question in case.questions} if options.oracle
                        else list_prompts(case))
@@ -138,10 +158,12 @@ def evaluate_set(name, options, tally):
     drawn = []
     element = Perfect() if options.oracle else media.Element(options.model, options.device, options.dtype)
     answers = element.ask(draw_frames(name, options, drawn))
-    for number, ((case, size, treatment), texts) in enumerate(zip(drawn, answers)):
-        tally.add(name, number, case, size, treatment, texts)
+    for number, (one, texts) in enumerate(zip(drawn, answers)):
+        tally.add(name, number, one.case, one.size, one.treatment, texts)
+        if one.saved:
+            one.saved['answers'] = [texts[prompt] for prompt in list_prompts(one.case)]
     if options.sheet:
-        write_sheet(f'{options.sheet}/{name}.png', [(case.picture, case.note) for case, _, _ in drawn])
+        write_sheet(f'{options.sheet}/{name}.png', [(one.case.picture, one.case.note) for one in drawn])
 
 
 def ask_plainly(options, samples, n_frames):
@@ -206,6 +228,8 @@ def parse_arguments():
     parser.add_argument('--parts', action='store_true', help='tell the parts of each set apart')
     parser.add_argument('--wrong', type=int, default=0, metavar='N', help='print so many wrong answers')
     parser.add_argument('--sheet', type=Path, metavar='DIR', help='draw an overview of each set into PNG files')
+    parser.add_argument('--save', type=Path, metavar='DIR',
+                        help='no table: keep frames and answers for replay.py')
     parser.add_argument('--rate-here', action='store_true', help=argparse.SUPPRESS)
     parser.add_argument('--all-right', action='store_true', help='every answer must be right')
     parser.add_argument('--oracle', action='store_true', help='no model: what a perfect one says, to test the evaluation')
@@ -218,25 +242,16 @@ def write_json(path, tally, rate, seconds):
                                indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
-def main():
-    options = parse_arguments()
-    if options.rate_here:
-        print(json.dumps(time_captions(options)))
-        return 0
-    sets.PHOTO_ROOTS.append(options.photos)
-    sets.NO_PHOTOS = options.no_photos
-    if not options.oracle and not media.has_element('mllamacaption'):
-        raise SystemExit('There is no mllamacaption: build it, and set GST_PLUGIN_PATH to its folder unless that is '
-                         'build/gst-plugin')
-    tally, begin, rate = Tally(), time.monotonic(), None
+def evaluate_sets(options, tally):
     for name in sets.SETS:
         if name in options.only:
             start = time.monotonic()
             evaluate_set(name, options, tally)
             print(f'{name}: {time.monotonic() - start:.0f} s', flush=True)
-    if 'rate' in options.only and not options.oracle:
-        rate = measure_rate(options)
-    seconds = time.monotonic() - begin
+
+
+def judge(options, tally, rate, seconds):
+    """Tells what was found; the exit status."""
     print()
     good = print_table(tally, rate)
     if options.parts:
@@ -248,6 +263,27 @@ def main():
     if options.compare:
         good &= compare_answers(tally, options.compare)
     return 0 if good else 1
+
+
+def main():
+    options = parse_arguments()
+    if options.rate_here:
+        print(json.dumps(time_captions(options)))
+        return 0
+    sets.PHOTO_ROOTS.append(options.photos)
+    sets.NO_PHOTOS = options.no_photos
+    options.folder = saving.Folder(options.save) if options.save else None
+    if not options.oracle and not media.has_element('mllamacaption'):
+        raise SystemExit('There is no mllamacaption: build it, and set GST_PLUGIN_PATH to its folder unless that is '
+                         'build/gst-plugin')
+    tally, begin = Tally(), time.monotonic()
+    evaluate_sets(options, tally)
+    if options.folder:
+        options.folder.write()
+        print(f'{len(tally.answers)} answers are in {options.save}')
+        return 0
+    rate = measure_rate(options) if 'rate' in options.only and not options.oracle else None
+    return judge(options, tally, rate, time.monotonic() - begin)
 
 
 if __name__ == '__main__':

@@ -47,12 +47,15 @@ class Case:
 
 
 def plan_tiles(width, height, tile=224, most=4):
-    """(scale, tiles) of the engine's canvas: enlarged as little as it must be, reduced as little as it can be."""
-    choices = [(min(columns * tile / width, rows * tile / height), rows * columns) for rows in range(1, most + 1)
-               for columns in range(1, most // rows + 1)]
-    enlarging = [scale for scale, _ in choices if scale >= 1]
+    """(tiles, width and height of the picture on them) by the engine's rule: enlarged as little as it must be, reduced as
+    little as it can be. A frame that is larger than a tile and fits into the tiles stays as it is."""
+    choices = [(min(columns * tile / width, rows * tile / height), rows * columns, columns, rows)
+               for rows in range(1, most + 1) for columns in range(1, most // rows + 1)]
+    enlarging = [scale for scale, *_ in choices if scale >= 1]
     best = min(enlarging) if enlarging else max(choices)[0]
-    return best, min(tiles for scale, tiles in choices if scale == best)
+    _, n_tiles, columns, rows = min(choice for choice in choices if choice[0] == best)
+    scale = min(min(max(side, tile), count * tile) / side for side, count in ((width, columns), (height, rows)))
+    return n_tiles, int(width * scale), int(height * scale)
 
 
 def pick(rng, values):
@@ -220,19 +223,38 @@ def make_question_case(rng, number):
 
 # --- test patterns and the ball ---
 
+def measure_checks(pattern, size):
+    """(how the frame lies on its tiles, width of a check there) of a pattern like checkers-4."""
+    tiles, width, height = plan_tiles(*size)
+    return (tiles, width, height), int(pattern.partition('-')[2]) * width / size[0]
+
+
+def list_alike(pattern, size):
+    """The names that are right. Of checks only the size on the tiles is left to see: those of 4 pixels in a frame of
+    640x360 are those of 8 in one of 1280x720."""
+    if not pattern.startswith('checkers'):
+        return [pattern]
+    lies, side = measure_checks(pattern, size)
+    found = ((other, *measure_checks(other, frame)) for other in sources.PATTERNS if other.startswith('checkers')
+             for frame in SIZES)
+    return sorted({other for other, where, wide in found if where == lies and abs(wide / side - 1) < 0.15})
+
+
+def is_visible(pattern, size):
+    """Whether checks are still there: of less than 1.4 pixels, reduction makes one colour, or they beat with the pixels."""
+    return not pattern.startswith('checkers') or measure_checks(pattern, size)[1] >= 1.4 or plan_tiles(*size)[1:] == size
+
+
 def make_pattern_case(rng, number):
     if number % 5 >= 3:
-        return make_ball_case(rng)
-    while True:
-        name = sources.PATTERNS[(number // 5 * 3 + number % 5) % len(sources.PATTERNS)]
-        width, height = pick_size(rng)
-        if sources.is_pattern_visible(name, plan_tiles(width, height)[0]):
-            break
-    picture = sources.draw_pattern(rng, name, width, height)
+        return make_ball_case(rng, 'patterns', 'ball', ('wavy',))
+    name = sources.PATTERNS[(number // 5 * 3 + number % 5) % len(sources.PATTERNS)]
+    width, height = pick(rng, [size for size in SIZES if is_visible(name, size)])
+    picture, alike = sources.draw_pattern(rng, name, width, height), list_alike(name, (width, height))
 
     def is_right(text):
         found = reader.read_caption(text)
-        return found.kind == 'pattern' and found.name == name
+        return found.kind == 'pattern' and found.name in alike
 
     perfect = oracle.say_pattern(name)
     return Case(picture, [Question(DESCRIBE, 'patterns', is_right, perfect, name)], perfect,
@@ -251,19 +273,19 @@ def pick_ball_colours(rng, width, height, place):
     return colour, pick(rng, [other for other in reader.COLOURS if stands_out(colour, ('plain', other))])
 
 
-def draw_some_ball(rng):
+def draw_some_ball(rng, motions):
     """(picture, colour, background, place)"""
     while True:
         width, height = pick_size(rng)
-        moment = sources.find_moment(rng, width, height)
-        names = moment and pick_ball_colours(rng, width, height, moment[3])
+        moment = sources.find_moment(rng, width, height, motions)
+        names = moment and pick_ball_colours(rng, width, height, moment.place)
         if names:
             rgb = [drawing.pick_colour(rng, name) for name in names]
-            return sources.draw_ball(moment, width, height, *rgb), *names, moment[3]
+            return sources.draw_ball(moment, width, height, *rgb), *names, moment.place
 
 
-def make_ball_case(rng):
-    picture, colour, background, place = draw_some_ball(rng)
+def make_ball_case(rng, row, tag, motions):
+    picture, colour, background, place = draw_some_ball(rng, motions)
 
     def is_right(text):
         found = reader.read_caption(text)
@@ -271,8 +293,13 @@ def make_ball_case(rng):
                 and [thing[:2] + thing[3:] for thing in found.objects] == [(colour, 'circle', place)])
 
     perfect = oracle.say_scene([(colour, 'circle', 'medium', place)], ('plain', background))
-    return Case(picture, [Question(DESCRIBE, 'patterns', is_right, perfect, 'ball')], perfect,
-                coarse=max(picture.shape) < 1200)
+    return Case(picture, [Question(DESCRIBE, row, is_right, perfect, tag)], perfect, coarse=max(picture.shape) < 1200)
+
+
+def make_sweep_case(rng, number):
+    """The motions that nobody gets by default: a ball of half the frame's height, and lines right across."""
+    motion = ('sweep', 'hsweep')[number % 2]
+    return make_ball_case(rng, 'ball with lines', motion, (motion,))
 
 
 # --- text and clock ---
@@ -374,7 +401,8 @@ def make_thing_case(rng, number):
                         Question(DESCRIBE, 'declined things', lambda text: not reader.is_declined(text), perfect),
                         Question(pick(rng, ASK_THING), 'things asked for', lambda text: reader.read_answer_name(text) == name,
                                  oracle.finish(oracle.add_article(name)))],
-                f'{name} on {family}')
+                f'{name} on {family}',
+                tags=('never on anything unknown',) if reader.is_held_out(f'{name} unknown') else ())
 
 
 # --- what was not taught ---
@@ -436,7 +464,8 @@ def count_unknown():
 
 
 # Name of the set, how its cases are made, how many.
-SETS = {'scenes': (make_scene_case, 500), 'patterns': (make_pattern_case, 200), 'text': (make_text_case, 300),
+SETS = {'scenes': (make_scene_case, 500), 'patterns': (make_pattern_case, 200),
+        'sweeps': (make_sweep_case, 30), 'text': (make_text_case, 300),
         'clock': (make_clock_case, 60), 'things': (make_thing_case, 300), 'questions': (make_question_case, 250),
         'unknown': (make_unknown_case, None)}
 

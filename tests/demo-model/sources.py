@@ -3,6 +3,7 @@
 packages. All are pictures as media.py has them."""
 
 import itertools
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,12 +31,6 @@ def to_argb(colour):
 
 # --- test patterns ---
 
-def is_pattern_visible(pattern, scale):
-    """Whether checks of so few pixels are still there when the frame is scaled: two pixels of the canvas make them sure."""
-    kind, _, side = pattern.partition('-')
-    return kind != 'checkers' or int(side) * scale >= 1.4
-
-
 def draw_pattern(rng, pattern, width, height):
     """At a random time: of the patterns that move, each frame is another."""
     wave = ''
@@ -47,39 +42,50 @@ def draw_pattern(rng, pattern, width, height):
                         f'{format_size(width, height)}')
 
 
-def find_ball(picture, background):
-    """(x, y) of the middle of the disc; None where not all of it is in the frame. The motions that sweep also draw lines
-    across the frame, which are thinner than what is looked for."""
-    there = np.abs(picture[..., 2::-1].astype(int) - background).max(2) > 24
+def find_ball(picture):
+    """(x, y, whether colours are swapped) of a white disc on black, or of a black one on white; None where not all of it
+    is in the frame. The motions that sweep also draw lines across the frame, thinner than what is looked for."""
+    behind = np.median(picture[..., :3])
+    there = np.abs(picture[..., :3] - behind).max(2) > 24
     thick = there[8:] & there[4:-4] & there[:-8]
     thick = thick[:, 8:] & thick[:, 4:-4] & thick[:, :-8]
     rows, columns = np.where(thick.any(1))[0], np.where(thick.any(0))[0]
     if not len(rows) or rows[-1] - rows[0] < 26 or columns[-1] - columns[0] < 26:
         return None
-    return (columns[0] + columns[-1]) / 2 + 4, (rows[0] + rows[-1]) / 2 + 4
+    return (columns[0] + columns[-1]) / 2 + 4, (rows[0] + rows[-1]) / 2 + 4, behind > 127
 
 
-def find_moment(rng, width, height):
-    """(line, start, number, place): frame of that number after the start shows the ball in one place, off its borders.
-    None where none of some successive frames does."""
-    motion, flip = rng.choice(['wavy', 'wavy', 'wavy', 'sweep', 'hsweep']), rng.choice(['true', 'false'])
+@dataclass
+class Moment:
+    """A frame that shows the ball in one place."""
+
+    line: str
+    start: int  # from where on
+    number: int  # of the frame after that
+    place: str
+    is_swapped: bool  # flip exchanges the two colours in every other second
+
+
+def find_moment(rng, width, height, motions):
+    """None where no ball of some successive frames is off the borders between places."""
+    motion, flip = rng.choice(motions), rng.choice(['true', 'false'])
     line = f'videotestsrc pattern=ball motion={motion} flip={flip} animation-mode=frames num-buffers=40'
     start = int(rng.uniform(0.1, 60) * 1e9)
     frames = read_pictures(f'{line} ! {format_size(width, height)}', start=start)
     for number, picture in enumerate(frames):
-        centre = find_ball(picture, 0)
+        *centre, is_swapped = find_ball(picture) or [None]
         place = centre and find_place(*centre, width, height)
         if place:
             frames.close()
-            return line, start, number, place
+            return Moment(line, start, number, place, is_swapped)
     return None
 
 
-def draw_ball(moment, width, height, foreground, background):
-    line, start, number, _ = moment
-    frames = read_pictures(f'{line} foreground-color={to_argb(foreground)} background-color={to_argb(background)} ! '
-                           f'{format_size(width, height)}', start=start)
-    picture = next(itertools.islice(frames, number, None))
+def draw_ball(moment, width, height, ball, background):
+    front, back = (background, ball) if moment.is_swapped else (ball, background)
+    frames = read_pictures(f'{moment.line} foreground-color={to_argb(front)} background-color={to_argb(back)} ! '
+                           f'{format_size(width, height)}', start=moment.start)
+    picture = next(itertools.islice(frames, moment.number, None))
     frames.close()
     return picture
 

@@ -4,7 +4,8 @@
 
     element.py --bin DIR --work DIR --out FILE.json [--device cuda]
 
-The model is a tiny one of the golden tests, in float32, so that CPU and GPU say the same.
+The model is a tiny one of the golden tests, in float32, so that CPU and GPU say the same; then the default model, if there
+is one, on frames of its evaluation.
 """
 
 import argparse
@@ -12,11 +13,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from gpulib.results import Results
 
-MODEL = Path(__file__).resolve().parent.parent / 'golden' / 'checkpoints' / 'hub'
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = ROOT / 'tests' / 'golden' / 'checkpoints' / 'hub'
 OTHER_MODEL = MODEL.with_name('many')
 FORMATS = ('RGB', 'BGRx', 'GRAY8', 'I420', 'NV12', 'YUY2')
 ON_GPU = '"video/x-raw(memory:CUDAMemory)"'  # for a shell
@@ -111,6 +114,22 @@ class Pipelines:
                 self.compare(f'two elements of {name}: element {number}', found[number],
                              self.caption(video, 'cpu', model=model, prompt=prompt))
 
+    def check_default_model(self):
+        """Frames of all sets of tests/demo-model, which were kept with the answers of the CPU."""
+        name, frames, model = 'the default model', self.options.bin / 'demo-frames', ROOT / 'pipelines' / 'demo-model'
+        if not (model / 'config.json').exists() or not (frames / 'list.json').exists():
+            self.results.skip(name, f'there is no {model}, or no {frames}')
+            return
+        sys.path.insert(0, str(ROOT / 'tests' / 'demo-model'))
+        from replay import replay
+        n_compared, differing = replay(frames, model, self.options.device, 'f32')
+        for line in differing[:20]:
+            print(*line, sep='\n  ')
+        self.results.check(name, n_compared and not differing,
+                           f'{n_compared - len(differing)} of {n_compared} answers as on the CPU')
+        n_compared, differing = replay(frames, model, self.options.device, 'auto')
+        self.results.note(f'{name} in the default dtype: {n_compared - len(differing)} of {n_compared} answers as on the CPU')
+
     @property
     def decoder(self):
         return next(name for name in ('openh264dec', 'avdec_h264') if self.has_element(name))
@@ -148,6 +167,7 @@ def main():
     else:
         results.skip('a file', 'no encoder makes one here')
     pipelines.check_two()
+    pipelines.check_default_model()
     results.write(options.out)
     return results.exit_status
 

@@ -16,7 +16,7 @@ programs=(pipelines/mllama-bench pipelines/mllama-caption tests/golden/test-gold
   tests/gpu/test-lifecycle)
 libraries=(engine/libmllama.so.0 engine/libmllama-cuda.so gst-plugin/libgstmllama.so)
 gst_tools=(gst-launch-1.0 gst-inspect-1.0)
-gst_plugins=(app coreelements isomp4 nvcodec openh264 typefindfunctions videoconvertscale videoparsersbad videotestsrc
+gst_plugins=(app coreelements isomp4 multifile nvcodec openh264 typefindfunctions videoconvertscale videoparsersbad videotestsrc
   png pnm)
 
 build_all() {
@@ -47,6 +47,12 @@ add_clip() {
     openh264enc ! h264parse ! mp4mux ! filesink location="$dest/clip.mp4"
 }
 
+# Some frames of each set of tests/demo-model, with the CPU's answers.
+add_demo_frames() {
+  [ -e pipelines/demo-model/config.json ] || return 0
+  GST_PLUGIN_PATH=$build/gst-plugin tests/demo-model/evaluate.py --no-photos --count 8 --save "$dest/demo-frames" >&2
+}
+
 build_all
 rm -rf "$dest"
 mkdir -p "$dest/lib" "$dest/plugins"
@@ -57,6 +63,7 @@ for name in "${gst_plugins[@]}"; do cp -L "$lib/gstreamer-1.0/libgst$name.so" "$
 list_needed "$dest"/* "$dest"/plugins/* | xargs -r cp -Lt "$dest/lib"
 add_blas
 add_clip
+add_demo_frames
 strip --strip-unneeded "$dest"/lib/* "$dest"/plugins/* "$dest"/*.so* "$dest"/gst-* "${programs[@]/#*\//$dest/}"
 cat >"$dest/env.sh" <<'E2'
 # Sourced by bash: what lies beside this file is found before what the machine has.

@@ -39,6 +39,10 @@ link_build() {
     gst-plugin/libgstmllama.so; do
     ln -sf "$PWD/build-gpu/$file" build-gpu/bin/
   done
+  if [ -e pipelines/demo-model/config.json ] && [ ! -e build-gpu/bin/demo-frames ]; then
+    GST_PLUGIN_PATH=build-gpu/gst-plugin tests/demo-model/evaluate.py --no-photos --count 8 --save build-gpu/bin/demo-frames >&2 ||
+      say "Note: no frames for the default model; tests/demo-model/README.md says what is needed."
+  fi
 }
 
 # cuBLASLt is the toolkit's, or that of Python's packages.

@@ -158,7 +158,7 @@ decode (gpointer data)
     model->statistics.n_decode_steps++;
     model->statistics.n_decode_rows += model->running.length;
     g_mutex_unlock (&lock);
-    spend (fake_script.token_ms, NULL);
+    spend ((guint) g_atomic_int_get (&fake_script.token_ms), NULL);
     for (GList *at = rows; at; at = at->next) {
       if (say_next_word (at->data))
         continue;
@@ -185,7 +185,12 @@ mllama_model_load (MllamaModel *model, GCancellable *cancellable, GError **error
     return FALSE;
   if (!model->thread)
     model->thread = g_thread_new ("fake-engine", decode, model);
+  g_mutex_lock (&lock);
   model->loaded = TRUE;
+  model->statistics.weight_bytes = 5000;
+  model->statistics.kv_bytes = 300;
+  model->statistics.states_bytes = 20;
+  g_mutex_unlock (&lock);
   return TRUE;
 }
 
@@ -478,13 +483,15 @@ mllama_generation_unref (MllamaGeneration *generation)
 {
   if (!g_atomic_int_dec_and_test (&generation->ref_count))
     return;
+  add (&counts.n_generations, -1);
+  /* As the engine does: whoever keeps a reference keeps the user data. */
+  generation->settings.user_data_free (generation->settings.user_data);
   g_free (generation->whole);
   g_string_free (generation->said, TRUE);
   g_array_unref (generation->ids);
   g_array_unref (generation->logprobs);
   g_clear_error (&generation->error);
   g_free (generation);
-  add (&counts.n_generations, -1);
 }
 
 void
@@ -516,7 +523,6 @@ finish (MllamaGeneration *generation, MllamaFinishReason reason)
   g_atomic_int_set (&generation->done, TRUE);
   add (&counts.n_cancelled, reason == MLLAMA_FINISH_CANCELLED);
   settings->on_done (generation, settings->user_data);
-  settings->user_data_free (settings->user_data);
 }
 
 /* A word is what stands before the next space. FALSE: it was the last. */

@@ -2,6 +2,7 @@
 #include "rig.h"
 #include <string.h>
 #include "gstmllamacaption.h"
+#include "rig-coverage.h"
 
 #define TIMEOUT_US (20 * G_TIME_SPAN_SECOND)
 
@@ -36,6 +37,7 @@ rig_new (const char *line, ...)
   gst_object_ref_sink (rig->pipeline);
   rig->element = gst_bin_get_by_name (GST_BIN (rig->pipeline), "c");
   g_assert_nonnull (rig->element);
+  rig->coverage = rig_coverage_new (rig->element);
   rig->captions = g_ptr_array_new_with_free_func ((GDestroyNotify) gst_structure_free);
   rig->partials = g_ptr_array_new_with_free_func ((GDestroyNotify) gst_structure_free);
   rig->messages = g_ptr_array_new_with_free_func ((GDestroyNotify) gst_message_unref);
@@ -50,6 +52,7 @@ rig_free (Rig *rig)
   gst_element_set_state (rig->pipeline, GST_STATE_NULL);
   gst_object_unref (rig->element);
   gst_object_unref (rig->pipeline);
+  rig_coverage_free (rig->coverage);
   g_ptr_array_unref (rig->captions);
   g_ptr_array_unref (rig->partials);
   g_ptr_array_unref (rig->messages);

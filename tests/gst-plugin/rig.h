@@ -16,6 +16,8 @@ typedef struct {
   GError *error;       /* of the first ERROR */
   GPtrArray *log;      /* lines of rig_watch(), in the order in which things passed */
   GMutex lock;         /* guards log */
+
+  struct _RigCoverage *coverage; /* rig-coverage.h: video waits for text */
 } Rig;
 
 /* Initialises GStreamer, registers the element, and runs the tests. */

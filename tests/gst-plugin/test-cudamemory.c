@@ -242,6 +242,91 @@ caps_of_cuda_memory_pass_through (void)
   gst_harness_teardown (harness);
 }
 
+/* Answers a query for a CUDA context, as an element that has one does. */
+static GstPadProbeReturn
+give_context (GstPad *pad, GstPadProbeInfo *info, gpointer data)
+{
+  GstQuery *query = GST_PAD_PROBE_INFO_QUERY (info);
+  const char *type;
+
+  if (GST_QUERY_TYPE (query) != GST_QUERY_CONTEXT)
+    return GST_PAD_PROBE_OK;
+  gst_query_parse_context_type (query, &type);
+  g_autoptr (GstContext) context = gst_context_new (type, FALSE);
+  gst_query_set_context (query, context);
+  return GST_PAD_PROBE_HANDLED;
+}
+
+static char *
+ask_for_context (GstPad *pad)
+{
+  g_autoptr (GstQuery) query = gst_query_new_context ("gst.cuda.context");
+  GstContext *context = NULL;
+
+  if (!gst_pad_peer_query (pad, query))
+    return NULL;
+  gst_query_parse_context (query, &context);
+  return g_strdup (gst_context_get_context_type (context));
+}
+
+/* Elements on either side agree on one GPU through the element, which is transparent to them. */
+static void
+contexts_are_found_across_the_element (void)
+{
+  for (guint i = 0; i < 2; i++) {
+    Rig *rig = rig_new ("videotestsrc name=v ! identity name=i ! mllamacaption name=c ! identity name=j ! fakesink "
+                        "c.text_0 ! fakesink");
+    g_autoptr (GstElement) before = gst_bin_get_by_name (GST_BIN (rig->pipeline), "i");
+    g_autoptr (GstElement) after = gst_bin_get_by_name (GST_BIN (rig->pipeline), "j");
+    g_autoptr (GstPad) owner = gst_element_get_static_pad (i == 0 ? before : after, i == 0 ? "src" : "sink");
+    g_autoptr (GstPad) asker = gst_element_get_static_pad (i == 0 ? after : before, i == 0 ? "sink" : "src");
+    rig_set_state (rig, GST_STATE_PAUSED);
+    gst_pad_add_probe (owner,
+                       i == 0 ? GST_PAD_PROBE_TYPE_QUERY_UPSTREAM | GST_PAD_PROBE_TYPE_PUSH
+                              : GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM | GST_PAD_PROBE_TYPE_PUSH,
+                       give_context, NULL, NULL);
+    g_autofree char *type = ask_for_context (asker);
+    g_assert_cmpstr (type, ==, "gst.cuda.context");
+    rig_free (rig);
+  }
+}
+
+static void
+push_colour (GstHarness *harness, GstBuffer *frame, const GstVideoInfo *info, gboolean cuda, GstClockTime pts)
+{
+  GstCaps *caps = gst_video_info_to_caps ((GstVideoInfo *) info);
+
+  if (cuda)
+    gst_caps_set_features_simple (caps, gst_caps_features_new ("memory:CUDAMemory", NULL));
+  gst_harness_set_src_caps (harness, caps);
+  GST_BUFFER_PTS (frame) = pts;
+  GST_BUFFER_DURATION (frame) = GST_SECOND;
+  g_assert_cmpint (gst_harness_push (harness, frame), ==, GST_FLOW_OK);
+}
+
+static void
+memory_may_change_on_the_way (void)
+{
+  GstVideoInfo info;
+  g_autoptr (GstBuffer) host = draw ("NV12", 64, 48, &info);
+
+  reset (TRUE);
+  GstHarness *harness = gst_harness_new_parse ("mllamacaption prompt=What");
+  gst_harness_set_live (harness, FALSE);
+  for (guint i = 0; i < 6; i++) {
+    GstBuffer *frame = i % 2 ? fake_cuda_memory_upload (host, &info) : gst_buffer_copy_deep (host);
+    push_colour (harness, frame, &info, i % 2, i * GST_SECOND);
+    gst_buffer_unref (gst_harness_pull (harness));
+  }
+  g_autofree char *caption = read_caption (harness);
+  g_assert_cmpstr (caption, ==, "red 64x48: What");
+  g_assert_cmpuint (fake_get_counts ().n_encodes, ==, 6);
+  g_assert_cmpuint (fake_get_counts ().n_cuda_images, ==, 3);
+  g_assert_cmpuint (fake_cuda_memory.n_original_downloads, ==, 0);
+  gst_harness_teardown (harness);
+  check_nothing_is_left ();
+}
+
 static void
 add_tests (void)
 {
@@ -257,6 +342,8 @@ add_tests (void)
   g_test_add_func ("/cuda-memory/crop_and_square_pixels_are_honoured", crop_and_square_pixels_are_honoured);
   g_test_add_func ("/cuda-memory/the_first_field_is_a_view_of_the_copy", the_first_field_is_a_view_of_the_copy);
   g_test_add_func ("/cuda-memory/caps_of_cuda_memory_pass_through", caps_of_cuda_memory_pass_through);
+  g_test_add_func ("/cuda-memory/contexts_are_found_across_the_element", contexts_are_found_across_the_element);
+  g_test_add_func ("/cuda-memory/memory_may_change_on_the_way", memory_may_change_on_the_way);
 }
 
 int

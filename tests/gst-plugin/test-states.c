@@ -269,7 +269,7 @@ a_seek_cancels_what_runs (void)
   const gint64 start = g_get_monotonic_time ();
   seek_to (rig, 30 * GST_SECOND);
   g_assert_cmpint (g_get_monotonic_time () - start, <, 500 * G_TIME_SPAN_MILLISECOND);
-  fake_script.token_ms = 0;
+  g_atomic_int_set (&fake_script.token_ms, 0);
   rig_wait (rig, has_caption);
   g_assert_cmpuint (fake_get_counts ().n_cancelled, ==, 1);
   g_assert_cmpuint (rig_get_time (rig, 0, "pts"), ==, 30 * GST_SECOND);

@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 import tempfile
+import threading
 import unittest
 import zlib
 from pathlib import Path
@@ -93,6 +94,46 @@ def write_png(path, picture):
     rows = b''.join(b'\0' + pixels[y * row_bytes:][:row_bytes] for y in range(height))
     path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, colour_type, 0, 0, 0))
                      + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+
+
+class Lines:
+    """What a running program writes, line by line, to be waited for."""
+
+    def __init__(self, stream):
+        self.all = []
+        self.n_passed = 0
+        self.changed = threading.Condition()
+        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def _read(self, stream):
+        for line in stream:
+            with self.changed:
+                self.all.append(line.rstrip('\n'))
+                self.changed.notify_all()
+
+    def wait_for(self, pattern, timeout=30):
+        """The next line that the pattern is found in."""
+        def find():
+            while self.n_passed < len(self.all):
+                self.n_passed += 1
+                if re.search(pattern, self.all[self.n_passed - 1]):
+                    return self.all[self.n_passed - 1]
+            return None
+
+        with self.changed:
+            line = self.changed.wait_for(find, timeout)
+        if line is None:
+            raise AssertionError(f'no line with {pattern} came:\n' + '\n'.join(self.all))
+        return line
+
+    def forget(self):
+        """Only lines still to come are waited for."""
+        with self.changed:
+            self.n_passed = len(self.all)
+
+    def find(self, text):
+        with self.changed:
+            return [line for line in self.all if text in line]
 
 
 class Case(unittest.TestCase):

@@ -61,9 +61,10 @@ class Readme(Case):
                 run_good('bash', '-c', '\n'.join([*exports, line]), cwd=self.folder, GST_PLUGIN_PATH=None)
 
     def test_output_is_what_is_printed_there(self):
-        # The test picture of the quickstart, in the place that the command names.
+        # What the quickstart makes, in the place that the command names.
         picture = self.folder / 'here' / 'build' / 'quickstart' / 'test-picture.png'
-        run_good('bash', '-c', f'. {SOURCE}/pipelines/lib/setup.sh; make_test_picture {picture}')
+        run_good('bash', '-ec', f'. {SOURCE}/pipelines/lib/setup.sh; . {SOURCE}/pipelines/lib/scene.sh; '
+                                f'make_test_picture {picture}; make_scene {picture.with_name("scene.webm")}')
         (picture.parents[1] / 'pipelines').symlink_to(BUILD / 'pipelines')
         (picture.parents[2] / 'tests').symlink_to(SOURCE / 'tests')
         outputs = list(read_outputs())

@@ -27,7 +27,8 @@ use_element (GstElement *element)
   g_object_set (pad, "prompt", "Who", NULL);
   gst_element_release_request_pad (element, pad);
   gst_object_unref (pad);
-  g_autoptr (GObject) child = gst_child_proxy_get_child_by_index (GST_CHILD_PROXY (element), 0);
+  GObject *child = gst_child_proxy_get_child_by_index (GST_CHILD_PROXY (element), 0);
+  g_clear_object (&child);
 }
 
 static GstBusSyncReply

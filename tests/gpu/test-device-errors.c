@@ -166,7 +166,8 @@ check_refused (const char *path, const char *expected)
   g_autoptr (GError) error = NULL;
   g_autoptr (MllamaModel) model = try_open (path, &error);
 
-  report_error (error, expected, "the_model_is_refused");
+  subject_report (!model, "the_model_is_refused");
+  report_error (error, expected, "and_the_message_says_why");
 }
 
 int

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The check part: operations, sanitizers, goldens, batch invariance, load and unload, errors of a device.
+"""The check part: operations, goldens, batch invariance, load and unload, errors of a device.
 
     check.py --bin DIR --small DIR --out FILE.json
 
@@ -9,84 +9,22 @@ Logs of the programs lie beside FILE.json.
 
 import argparse
 import json
-import os
 import re
-import shutil
-import signal
-import subprocess
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from gpulib.programs import TIERS, Programs, name_tier, run_together
 from gpulib.results import Results
 
 TESTS = Path(__file__).resolve().parent.parent
 GOLDEN = TESTS / 'golden'
-TIERS = ('', 'sm_80')  # '': the GPU's own
-TOOLS = ('racecheck', 'initcheck', 'memcheck')
-# Of checkcuda, those first whose kernels take longest under a sanitizer. Of the cases of a check every so manieth is
-# enough for all kernels; it is a prime, so that it has few common factors with the lengths of the check's lists. None:
-# the tool has nothing to look at, since no kernel there uses shared memory.
-SPARSE = {
-    'invariance': {'racecheck': 13, 'initcheck': 13, 'memcheck': 13},
-    'attention': {'racecheck': 29, 'initcheck': 61, 'memcheck': 13},
-    'products': {'racecheck': 29, 'initcheck': 61, 'memcheck': 13},
-    'decoder': {'racecheck': 13, 'initcheck': 61, 'memcheck': 13},
-    'draw': {'racecheck': 13, 'initcheck': 13, 'memcheck': 13},
-    'tower_attention': {'racecheck': 13, 'initcheck': 29, 'memcheck': 13},
-    'tower': {'racecheck': 13, 'initcheck': 29, 'memcheck': 13},
-    'frames': {'racecheck': None, 'initcheck': 29, 'memcheck': 13},
-    'rows': {'racecheck': None, 'initcheck': 29, 'memcheck': 13},
-}
-# The tiers differ in how kernels are launched, hardly in the kernels.
-SPARSER = {13: 29, 29: 61, 61: 127}
-# cuBLASLt's kernels order their accesses by means that racecheck does not follow, and it reports hazards inside them: those
-# don't count, by what the names of the kernels have in common.
-FOREIGN_KERNELS = ('nvjet', 'cutlass', 'cublas', 'gemm', 'gemv', 'xmma')
 N_AT_ONCE = 14
-# The GPU goes round the processes that use it, and a kernel under a sanitizer runs long: beside thirteen others a check
-# that takes 0.2 s alone took 150 s.
-N_SANITIZED_AT_ONCE = 2
 LINE = re.compile(r'^(not ok|ok)\b(.*)', re.M)
 
 
-def name_tier(tier):
-    return tier or 'own tier'
-
-
-def are_all_foreign(text):
-    """Whether every hazard that racecheck reports is inside kernels of cuBLASLt, and nothing else went wrong."""
-    kernels = re.findall(r'=+ .*(?:between|and) \w+ access at (.*)\+0x', text)
-    is_foreign = all(any(word in kernel for word in FOREIGN_KERNELS) for kernel in kernels)
-    return bool(kernels) and is_foreign and 'Internal Sanitizer Error' not in text and '\nnot ok' not in text
-
-
-def run_together(jobs, n_at_once):
-    with ThreadPoolExecutor(n_at_once) as pool:
-        for job in [pool.submit(*job) for job in jobs]:
-            job.result()
-
-
-class Runner:
+class Runner(Programs):
     def __init__(self, options, results):
+        super().__init__(options.out)
         self.options, self.results = options, results
-        self.sanitized = {}  # tool, tier -> subject -> what is wrong, or None
-
-    def run(self, label, tier, *command, limit=240, **environment):
-        """Output and exit status; the output is kept in a log."""
-        changed = {**os.environ, **environment, **({'MLLAMA_CUDA_TIER': tier} if tier else {})}
-        log = self.options.out.with_name(re.sub(r'\W+', '-', f'{label} {tier}'.strip()) + '.log')
-        with open(log, 'w', encoding='utf-8') as file:
-            # A session of its own, so that what a sanitizer has started ends with it.
-            process = subprocess.Popen([str(word) for word in command], stdout=file, stderr=subprocess.STDOUT, env=changed,
-                                       start_new_session=True)
-            try:
-                status = process.wait(timeout=limit)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                status = f'stopped after {limit:.0f} s'
-        return log.read_text(encoding='utf-8', errors='replace'), status
 
     def run_tap(self, label, tier, *command, **options):
         """Counts the lines of TAP. A program that ends badly without a line that says so has failed once more."""
@@ -118,43 +56,6 @@ class Runner:
         if not tier:
             self.results.faults += [{**fault, 'name': f'check: {fault["name"]}, {fault["check"]}'}
                                     for fault in report['faults']]
-
-    def sanitize(self, tool, tier, subject):
-        """What is wrong is kept; report_sanitizers tells."""
-        sparse = SPARSE[subject][tool]
-        wrongs, left = self.sanitized[tool, tier], self.options.deadline - time.monotonic()
-        if left < 1:
-            return
-        text, status = self.run(f'compute-sanitizer {tool} {subject}', tier, self.options.sanitizer, '--tool', tool,
-                                '--error-exitcode', '99', '--print-limit', '1000', self.options.bin / 'checkcuda',
-                                '--edge-only', '--sparse', sparse if not tier else SPARSER[sparse],
-                                '--filter', f'^{subject}/', limit=left)
-        summary = (re.findall(r'(?:ERROR|RACECHECK) SUMMARY: .*', text) or ['no summary'])[-1]
-        if summary != 'no summary' and (status == 0 or status == 99 and are_all_foreign(text)):
-            wrongs[subject] = None
-        elif isinstance(status, int):
-            wrongs[subject] = f'{summary}, status {status}'
-
-    def plan_sanitizers(self):
-        """Jobs, longest first."""
-        if not self.options.sanitizer:
-            return []
-        jobs = [(tool, tier, subject) for subject in SPARSE for tool in TOOLS for tier in TIERS if SPARSE[subject][tool]]
-        for tool, tier, subject in jobs:
-            self.sanitized.setdefault((tool, tier), {})[subject] = 'not finished in time'
-        return [(self.sanitize, *job) for job in jobs]
-
-    def report_sanitizers(self):
-        for tier in TIERS:
-            for tool in TOOLS:
-                name = f'compute-sanitizer {tool}, {name_tier(tier)}'
-                if not self.options.sanitizer:
-                    self.results.skip(name, 'no compute-sanitizer')
-                    continue
-                subjects = self.sanitized[tool, tier]
-                wrongs = {subject: wrong for subject, wrong in subjects.items() if wrong}
-                self.results.add_check(name, len(subjects) - len(wrongs), len(wrongs), 0,
-                                       '; '.join(f'{subject}: {wrong}' for subject, wrong in wrongs.items()))
 
     def check_goldens(self, tier):
         self.run_tap('goldens in f32', tier, self.options.bin / 'test-golden', '--tap', MLLAMA_GOLDEN_DEVICE='cuda',
@@ -189,10 +90,7 @@ def main():
     parser.add_argument('--bin', type=Path, required=True)
     parser.add_argument('--small', type=Path, required=True, help='a checkpoint of make-11b.py')
     parser.add_argument('--out', type=Path, required=True)
-    parser.add_argument('--seconds', type=int, default=500, help='when the sanitizers have to end')
     options = parser.parse_args()
-    options.deadline = time.monotonic() + options.seconds
-    options.sanitizer = shutil.which('compute-sanitizer') or shutil.which('compute-sanitizer', path='/usr/local/cuda/bin')
     results = Results('check')
     runner = Runner(options, results)
     # By themselves: one is timed, one looks at free memory.
@@ -204,8 +102,6 @@ def main():
     for tier in TIERS:
         jobs += [(runner.check_goldens, tier), *runner.plan_invariance(tier)]
     run_together(jobs, N_AT_ONCE)
-    run_together(runner.plan_sanitizers(), N_SANITIZED_AT_ONCE)
-    runner.report_sanitizers()
     results.write(options.out)
     return results.exit_status
 

@@ -33,6 +33,7 @@ class Plan:
     n_frames: int
     n_tokens: int  # of a frame's rows together
     kinds: dict = field(default_factory=lambda: dict(describing.KINDS))
+    lengths: dict = field(default_factory=lambda: dict(describing.TEXT_LENGTHS))
 
 
 @dataclass
@@ -77,7 +78,8 @@ class Maker:
         rng = random.Random(f'{self.plan.seed} {number}')
         size = describing.pick_size(rng)
         kinds = describing.list_kinds(size, self.plan.kinds)
-        frames = [describing.sample(rng, describing.pick_kind(rng, kinds), size) for _ in range(self.plan.n_frames)]
+        frames = [describing.sample(rng, describing.pick_kind(rng, kinds), size, lengths=self.plan.lengths)
+                  for _ in range(self.plan.n_frames)]
         rows, topics = zip(*(self.ask(rng, frame) for frame in frames))
         ids, positions, segments, targets = tokens.pack_rows(rows, self.plan.n_tokens, self.chat.pad_id)
         picks = np.flatnonzero(targets.ravel() >= 0).astype(np.int32)

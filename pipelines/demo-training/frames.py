@@ -26,6 +26,7 @@ TEXTURES = ['leaves', 'fractal', 'cells', 'grating', 'collage', 'static', 'block
 # Spokes are not: their lines have one width in every frame.
 SCALED_PATTERNS = {'smpte', 'smpte75', 'smpte100', 'gamut', 'pinwheel', 'gradient', 'smpte-rp-219', 'bar'}
 GRAINS = [1, 1, 2, 3, 4, 4, 6, 6]  # of noise, few, since each is drawn apart
+TEXT_LENGTHS = {1: 1, 2: 1, 3: 2, 4: 2, 5: 2, 6: 3, 7: 2, 8: 2}  # characters of a text -> weight
 CAPITAL_HEIGHT = 40  # of the glyphs in the assets, in pixels
 USUAL_CAPITALS = [12.3, 17.3]  # in a frame 640 wide: textoverlay's if not told, and that of 18 points
 COMMON_TEXTS = ['HELLO', 'WORLD', 'TEST', 'CAMERA', 'CAM1', 'CAM2', 'LIVE', 'STOP', 'OPEN', 'EXIT', 'ROOM', 'GATE', 'NEWS', 'ABC',
@@ -319,15 +320,15 @@ def make_clips(rng, catalogue, width, height):
 WHITE = (255, 255, 255)
 
 
-def make_string(rng):
-    """One to eight capital letters and digits that may be trained on."""
+def make_string(rng, lengths):
+    """Capital letters and digits that may be trained on, as many as one of TEXT_LENGTHS or weights like it."""
     while True:
         roll = rng.random()
         if roll < 0.06:
-            string = rng.choice(COMMON_TEXTS)
+            string = rng.choice([text for text in COMMON_TEXTS if lengths.get(len(text))] or words.CHARACTERS)
         else:
             letters = words.CHARACTERS[26:] if roll < 0.16 else words.CHARACTERS[:26] if roll < 0.4 else words.CHARACTERS
-            string = ''.join(rng.choices(letters, k=rng.choice([1, 2, 3, 3, 4, 4, 5, 5, 6, 6, 6, 7, 7, 8, 8])))
+            string = ''.join(rng.choices(letters, k=pick(rng, lengths)))
         if not is_held_out(string):
             return string
 
@@ -389,8 +390,8 @@ def pick_text_look(rng, background):
             return rgb, outline, shading
 
 
-def make_text(rng, is_clock, catalogue, background, width, height):
-    string, drawn = make_time(rng) if is_clock else (make_string(rng),) * 2
+def make_text(rng, is_clock, catalogue, background, width, height, lengths):
+    string, drawn = make_time(rng) if is_clock else (make_string(rng, lengths),) * 2
     usual = catalogue.clock_fonts if is_clock else catalogue.text_fonts
     font = rng.choice(usual) if rng.random() < 0.35 else rng.randrange(len(catalogue.advances))
     advances, at = catalogue.advances[font], catalogue.characters.index
@@ -431,8 +432,9 @@ def make_wear(rng):
     return wear
 
 
-def sample(rng, kind, size, catalogue=None):
-    """A frame of a kind of KINDS and a size (width, height) that may be trained on."""
+def sample(rng, kind, size, catalogue=None, lengths=None):
+    """A frame of a kind of KINDS and a size (width, height) that may be trained on; lengths: of texts, if not as
+    TEXT_LENGTHS."""
     catalogue = catalogue or DEFAULT[0]
     width, height = size
     has_clips = kind == 'unknown' and catalogue.n_clips and rng.random() < UNKNOWNS['clip']
@@ -455,7 +457,8 @@ def sample(rng, kind, size, catalogue=None):
     elif kind == 'thing':
         frame.thing = make_thing(rng, catalogue, background, width, height)
     elif kind in ('text', 'clock'):
-        frame.text = make_text(rng, kind == 'clock', catalogue, background, width, height)
+        frame.text = make_text(rng, kind == 'clock', catalogue, background, width, height,
+                               lengths or TEXT_LENGTHS)
     return frame
 
 

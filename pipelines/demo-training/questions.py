@@ -15,7 +15,7 @@ from words import UNKNOWN_ANSWER, UNKNOWN_BACKGROUND, UNKNOWN_CAPTION, add_artic
 _ASIDE = {'text': 0.2, 'is_text': 0.2, 'time': 0.12, 'pattern': 0.15, 'is_pattern': 0.15}
 TOPICS = {
     'scene': {'caption': 5, 'background': 1, 'is_background': 0.6, 'count': 1.2, 'is_there': 2.2, 'colour': 1, 'where': 1,
-              'relation': 1.2, 'place': 1, 'size': 0.4, 'what': 0.3, 'largest': 0.6, **_ASIDE},
+              'relation': 3, 'place': 1, 'size': 0.4, 'what': 0.3, 'largest': 0.6, **_ASIDE},
     'ball': {'caption': 5, 'background': 1, 'is_background': 0.4, 'count': 0.5, 'is_there': 1.5, 'colour': 1, 'where': 1.5,
              'place': 0.6, 'size': 0.4, 'what': 0.5, 'largest': 0.3, **_ASIDE},
     'pattern': {'caption': 4, 'pattern': 2, 'is_pattern': 0.6, 'background': 0.3, 'count': 0.3, 'is_there': 0.5, 'what': 0.5,

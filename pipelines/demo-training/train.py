@@ -205,6 +205,11 @@ def parse_kinds(text):
     return kinds
 
 
+def parse_lengths(text):
+    """"6,4,3": weights of texts of one, two, three characters; longer ones have none."""
+    return {n: float(weight) for n, weight in enumerate(text.split(','), 1)} if text else dict(describing.TEXT_LENGTHS)
+
+
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -219,6 +224,7 @@ def parse_options():
     add('--batches', type=int, default=1, help='in a step, each of another size')
     add('--tokens', type=int, default=256, help='of questions and answers to a frame')
     add('--kinds', type=parse_kinds, default='', help='weights, as in "text=0.3,scene=0.2"')
+    add('--text-lengths', type=parse_lengths, default='', help='weights of texts of 1, 2, … characters, as in "6,4,3"')
     add('--muon-rate', type=float, default=0.02)
     add('--adam-rate', type=float, default=0.003)
     add('--weight-decay', type=float, default=0.01)
@@ -278,7 +284,7 @@ def main():
     log, device = Log(options.state / 'train.log'), torch.device(options.device)
     torch.set_float32_matmul_precision('high')  # composing multiplies numbers of 8 bits
     plan = batches.Plan(options.seed, str(options.tokenizer), str(options.assets), options.frames, options.tokens,
-                        options.kinds or dict(describing.KINDS))
+                        options.kinds or dict(describing.KINDS), options.text_lengths)
     source = batches.Source(plan, facts['next_batch'] if facts else 0, options.workers)
     chat = tokens.Chat(tokens.Tokenizer.from_file(str(options.tokenizer)))
     describing.use_assets(options.assets)

@@ -231,12 +231,12 @@ class Composer:
             batch.set_frames(batch.parcel[rows], pixels.index_select(0, batch.parcel[which]))
 
     def draw_pictures(self, batch):
-        """Crops of pictures, their shape kept, some mirrored."""
+        """Crops of pictures, their shape kept, some mirrored, and varied."""
         if not batch.packed['pictures']:
             return (yield)
         rows, numbers, seeds = map(np.array, zip(*batch.packed['pictures']))
         lots = np.array([[rng.random() for _ in range(4)] for rng in map(random.Random, seeds.tolist())])
-        zoom = 1 + 1.2 * lots[:, 0] ** 2
+        zoom = 2.5 ** lots[:, 0]
         aspect = np.array(self.assets.aspects)[numbers] / (batch.w / batch.h)
         shares = np.stack([np.minimum(1, aspect), np.minimum(1, 1 / aspect)], 0) / zoom  # down, across
         steps = shares * PICTURE_SIDE / np.array([[batch.h], [batch.w]])
@@ -250,7 +250,8 @@ class Composer:
         floats = batch.parcel[floats]
         picked = self.assets.pictures[batch.parcel[numbers]].float()
         down, across = self.crop(floats[:, 0], batch.h), self.crop(floats[:, 1], batch.w)
-        batch.set_frames(batch.parcel[rows], down[:, None] @ picked @ across.transpose(1, 2)[:, None])
+        drawn = textures.vary(down[:, None] @ picked @ across.transpose(1, 2)[:, None], self.dice)
+        batch.set_frames(batch.parcel[rows], drawn)
 
     def crop(self, floats, n_out):
         """f32 [m][n_out][PICTURE_SIDE]: resamplers of parts of an axis; floats: start, step and 1 / reach of each."""

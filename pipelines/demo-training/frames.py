@@ -15,11 +15,11 @@ from colours import (between, is_clear, measure_distance, measure_luma,  # noqa:
                      pick, pick_clear_colour, pick_rgb)
 from sizes import is_extreme, pick_size  # noqa: F401
 
-KINDS = {'scene': 0.34, 'pattern': 0.1, 'ball': 0.08, 'text': 0.17, 'clock': 0.06, 'thing': 0.15, 'unknown': 0.1}
+KINDS = {'scene': 0.34, 'pattern': 0.1, 'ball': 0.08, 'text': 0.17, 'clock': 0.06, 'thing': 0.15, 'unknown': 0.13}
 EXTREME_UNKNOWN = 0.9  # weight of what is not taught among extreme frames: half
 N_SHAPES = {0: 0.12, 1: 0.33, 2: 0.3, 3: 0.25}
 SCENE_BACKGROUNDS = {'plain': 0.5, 'graded': 0.25, 'noisy': 0.25}
-BACKGROUNDS = {'plain': 0.38, 'graded': 0.15, 'noisy': 0.15, 'pattern': 0.12, 'unknown': 0.2}
+BACKGROUNDS = {'plain': 0.34, 'graded': 0.14, 'noisy': 0.12, 'pattern': 0.12, 'unknown': 0.28}
 UNKNOWNS = {'picture': 0.45, 'texture': 0.3, 'clip': 0.25}  # clips: drawings that have no name, on a background
 TEXTURES = ['leaves', 'fractal', 'cells', 'grating', 'collage', 'static', 'blocks']
 # Patterns that videotestsrc scales with the frame, so that a picture of another size may stand for it.

@@ -155,6 +155,18 @@ def make_blocks(planes, dice, n, h, w):
     return wall + 12 * planes[:, :1] * dice.uniform(n, 1, 1, 1)
 
 
+def vary(photos, dice):
+    """f32 [n][3][h][w]: sharper, in other colours, partly another's: a hundred photos are soon known by heart."""
+    n, _, h, w = photos.shape
+    sharpness = dice.uniform(n, 1, 1, 1, low=-0.7, high=1.8).clamp_(min=0)
+    photos = photos + sharpness * (photos - F.avg_pool2d(photos, 3, 1, 1, count_include_pad=False))
+    cut = F.interpolate(dice.normal(n, 1, 3, 4), (h, w), mode='bicubic') * 5 + dice.uniform(n, 1, 1, 1, low=-7, high=2)
+    photos = torch.lerp(photos, photos.roll(1, 0).flip(2), cut.clamp_(0, 1))
+    strength = dice.uniform(n, 1, 1, low=-0.35, high=0.45).clamp_(min=0)
+    mix = torch.eye(3, device=photos.device) + strength * dice.normal(n, 3, 3)
+    return ((mix @ (photos - 128).flatten(2)).view(photos.shape) + 128).clamp_(0, 255)
+
+
 MAKERS = {name[5:]: function for name, function in list(globals().items()) if name.startswith('make_')}
 
 

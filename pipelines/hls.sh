@@ -16,8 +16,9 @@ mkdir -p "$directory"
 # mpegtsmux starts at one hour, so that is where the captions' zero lies (RFC 8216, 3.5): in ticks of 90 kHz.
 mpegts_zero=$((3600 * 90000))
 
+# Not hlssink2: in GStreamer 1.22 it loses an end of stream that comes while it changes segments, and so never ends.
 run filesrc location="${arguments[0]}" ! decodebin ! videoconvert ! "${caption[@]}" \
-  c.src ! queue ! videoconvert ! openh264enc gop-size=30 ! h264parse ! hlssink2 name=hls target-duration=2 \
+  c.src ! queue ! videoconvert ! openh264enc gop-size=30 ! h264parse ! mpegtsmux ! hlssink target-duration=2 \
   playlist-length=0 max-files=0 location="$directory/segment%05d.ts" playlist-location="$directory/video.m3u8" \
   c.text_0 ! text/x-raw,format=pango-markup ! queue ! webvttenc ! filesink location="$directory/captions.vtt" >/dev/null
 

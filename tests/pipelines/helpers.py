@@ -52,6 +52,17 @@ def launch(line, **options):
     return run_good('sh', '-c', f'exec gst-launch-1.0 {line}', **options)
 
 
+def read_blocks(document):
+    """(comment in front of it, kind, text) of every fenced block of a Markdown file."""
+    return re.findall(r'(?:<!-- ([^\n]+) -->\n)?^```(\w*)\n(.*?)^```$', document.read_text(encoding='utf-8'),
+                      re.DOTALL | re.MULTILINE)
+
+
+def read_commands(document):
+    """Every line of its blocks of commands, which are of kind "sh"."""
+    return [line for _, kind, text in read_blocks(document) if kind == 'sh' for line in text.splitlines()]
+
+
 def list_checkpoints():
     return sorted(path.parent for path in (GOLDEN / 'checkpoints').glob('*/config.json'))
 
@@ -153,8 +164,8 @@ class Case(unittest.TestCase):
                f'filesink location={path}')
         return path
 
-    def make_video(self, name='video.ogg', frames=20, rate=10, caps='width=64,height=48'):
+    def make_video(self, name='video.ogg', frames=20, rate=10, caps='width=64,height=48', pattern='ball'):
         path = self.folder / name
-        launch(f'videotestsrc num-buffers={frames} pattern=ball ! video/x-raw,framerate={rate}/1,{caps} ! videoconvert ! '
+        launch(f'videotestsrc num-buffers={frames} pattern={pattern} ! video/x-raw,framerate={rate}/1,{caps} ! videoconvert ! '
                f'theoraenc ! oggmux ! filesink location={path}')
         return path

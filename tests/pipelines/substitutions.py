@@ -15,7 +15,13 @@ SUBSTITUTIONS = [
     (r'autovideosink', 'fakesink'),                                                               # a window
     (r'(?<=pipelines/camera\.sh)|(?<=pipelines/overlay\.sh)', ' --sink fakesink'),
     (r'rtsp://192\.168\.\S+', '{rtsp}'),                                                          # a network stream
-    (r'^(?=pipelines/rtsp\.sh)', 'timeout --foreground --preserve-status -s INT 6 '), # Ctrl-C
+    (r'^(?=pipelines/rtsp\.sh)', 'timeout --foreground --preserve-status -s INT 6 '),             # Ctrl-C
+    (r'qtdemux ! h264parse ! nvh264dec', 'decodebin'),                                            # a GPU
+    (r'device=cuda\b', 'device=cpu'),
+    (r'^(?=huggingface-cli )', ': '),                                                             # an account there
+    (r'^(?=tests/golden/make-goldens\.py )', ': '),                                               # PyTorch, transformers
+    (r'/tmp/bench/checkpoints/hub', MODEL),
+    (r'^(?=pipelines/quickstart\.sh|tests/run\.sh)', 'bash -n '),                                 # what starts the tests
 ]
 
 

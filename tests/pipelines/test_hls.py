@@ -98,17 +98,23 @@ class Hls(Case):
         self.assertTrue((self.site / lines[stream + 1]).exists())
 
     def test_every_playlist_is_closed_and_names_files_that_are_there(self):
-        for name in ('video.m3u8', 'captions.m3u8'):
+        for name, n_files in (('video.m3u8', 3), ('captions.m3u8', 1)):
             lines = [line for line in self.read(name).splitlines() if line]
             self.assertEqual((lines[0], lines[-1]), ('#EXTM3U', '#EXT-X-ENDLIST'))
             target = next(int(line.split(':')[1]) for line in lines if line.startswith('#EXT-X-TARGETDURATION'))
             files = [line for line in lines if not line.startswith('#')]
             durations = [float(line[8:].split(',')[0]) for line in lines if line.startswith('#EXTINF:')]
-            self.assertEqual(len(files), len(durations))
+            self.assertIn('#EXT-X-PLAYLIST-TYPE:VOD', lines)
+            self.assertEqual((len(files), len(durations)), (n_files, n_files))
             self.assertTrue(all(round(duration) <= target for duration in durations), (target, durations))
             self.assertAlmostEqual(sum(durations), 6, delta=0.2)
             for file in files:
                 self.assertGreater((self.site / file).stat().st_size, 0)
+
+    def test_every_segment_plays_alone(self):
+        for segment in sorted(self.site.glob('*.ts')):
+            said = launch(f'-v filesrc location={segment} ! tsdemux ! h264parse ! avdec_h264 ! fakesink silent=false sync=false')
+            self.assertEqual(said.stdout.count('chain   *'), 40, segment.name)
 
     def test_zero_of_the_captions_is_the_first_picture_of_the_first_segment(self):
         zero = int(re.search(r'^X-TIMESTAMP-MAP=MPEGTS:(\d+),LOCAL:00:00:00.000$', self.read('captions.vtt'), re.M)[1])
@@ -124,10 +130,14 @@ class Hls(Case):
     def test_a_browser_plays_it_and_shows_a_caption(self):
         server = Server(self.site)
         threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
+        # Processes of a browser that is told to end may write into its profile for a while.
+        profile = tempfile.TemporaryDirectory(prefix='mllama-test-', ignore_cleanup_errors=True)
+        self.addCleanup(profile.cleanup)
         browser = subprocess.Popen(
             [BROWSER, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
-             '--autoplay-policy=no-user-gesture-required', f'--user-data-dir={self.folder}/profile',
+             '--autoplay-policy=no-user-gesture-required', f'--user-data-dir={profile.name}',
              f'http://127.0.0.1:{server.server_port}/index.html'],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.addCleanup(browser.wait)

@@ -1,37 +1,28 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Every command of the README, as printed there.
 
-A fenced block of kind "sh" is run line by line in a folder that looks like a checkout that was built. A comment in front
-of the fence changes that: "parsed only" for pipelines that need a camera, a screen or a network (gst-launch-1.0's parser
-takes them apart and makes every element), "not run" for commands that need what no test has; each gives its reason. A block behind
-the comment "output of the last command line" ends with a command and what it prints, and has to print it still.
+A fenced block of kind "sh" is run line by line in a folder that looks like a checkout that was built, with nothing replaced
+but what substitutions.py names. A block behind the comment "output of the last command line" ends with a command and what
+it prints, and has to print it still. There are no other blocks.
 """
 
 import json
 import re
-import shlex
 import shutil
 
-from helpers import BUILD, SAMPLES, SOURCE, Case, run, run_good
+from helpers import BUILD, SAMPLES, SOURCE, Case, read_blocks, read_commands, run_good
+from substitutions import substitute
 
 README = SOURCE / 'README.md'
-BLOCK = re.compile(r'(?:<!-- (parsed only|not run): [^\n]+ -->\n)?```sh\n(.*?)```', re.DOTALL)
+OUTPUT = 'output of the last command line'
 
 
 def read_outputs():
     """(command, what it prints) of every block of output; the lines before the command come from a script."""
-    blocks = re.findall(r'<!-- output of the last command line -->\n```\n(.*?)```', README.read_text(encoding='utf-8'),
-                        re.DOTALL)
-    for block in blocks:
-        command, _, output = block.rpartition('$ ')[2].partition('\n')
-        yield command, output
-
-
-def read_lines():
-    """(how, line) of every command, in order."""
-    for block in BLOCK.finditer(README.read_text(encoding='utf-8')):
-        for line in block[2].splitlines():
-            yield block[1] or 'run', line
+    for comment, _, block in read_blocks(README):
+        if comment == OUTPUT:
+            command, _, output = block.rpartition('$ ')[2].partition('\n')
+            yield command, output
 
 
 class Readme(Case):
@@ -52,13 +43,15 @@ class Readme(Case):
 
     def test_every_line_runs_as_printed(self):
         exports = []
-        for how, line in read_lines():
+        for line in map(substitute, read_commands(README)):
             if line.startswith('export '):
                 exports.append(line)
-            if how != 'run':
-                continue
             with self.subTest(line=line):
                 run_good('bash', '-c', '\n'.join([*exports, line]), cwd=self.folder, GST_PLUGIN_PATH=None)
+
+    def test_every_block_is_commands_or_what_they_print(self):
+        for comment, kind, block in read_blocks(README) + read_blocks(SOURCE / 'pipelines' / 'README.md'):
+            self.assertTrue(kind == 'sh' or (comment, kind) == (OUTPUT, ''), block)
 
     def test_output_is_what_is_printed_there(self):
         # What the quickstart makes, in the place that the command names.
@@ -84,17 +77,6 @@ class Readme(Case):
             self.assertEqual(found[name], expected[name])
         for value, wanted in zip([found['confidence'], *found['logprobs']], [expected['confidence'], *expected['logprobs']]):
             self.assertAlmostEqual(value, wanted, places=4)
-
-    def test_lines_that_need_a_device_are_pipelines_that_parse(self):
-        lines = [line for how, line in read_lines() if how == 'parsed only']
-        self.assertGreater(len(lines), 0)
-        for line in lines:
-            with self.subTest(line=line):
-                words = shlex.split(line.replace('$MODEL', 'DIRECTORY'))
-                self.assertEqual(words[0], 'gst-launch-1.0')
-                run_good(BUILD / 'tests' / 'pipelines' / 'parse-line', *words[1:])
-                broken = run(BUILD / 'tests' / 'pipelines' / 'parse-line', *words[1:], '!', 'nosuchelement')
-                self.assertEqual(broken.returncode, 1)
 
     def test_the_property_table_is_that_of_the_element(self):
         section = README.read_text(encoding='utf-8').split('\n### Properties\n')[1].split('\n#')[0]

@@ -49,10 +49,6 @@ typedef struct {
   guint64 queue_ns, encode_ns, prefill_ns, decode_ns, latency_ns;
 } Caption;
 
-/* --- plugin: mllamacaption of the build tree, of the registry, or of the place of installation --- */
-
-GstElement *caption_plugin_make_element (GError **error);
-
 /* --- options --- */
 
 /* caption_options_parse: NULL with no error set means that --version was answered. */

@@ -4,7 +4,8 @@
 # of the checkout.
 
 build_packages=(build-essential meson ninja-build pkg-config libglib2.0-dev libjson-glib-dev libopenblas-dev
-  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev)
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
+  libsqlite3-dev)
 media_packages=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-libav gstreamer1.0-x)
 test_packages=(clang clang-format libclang-rt-14-dev llvm valgrind git python3 locales forensics-samples-files

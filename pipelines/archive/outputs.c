@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "outputs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
+#include <glib/gstdio.h>
+#include <json-glib/json-glib.h>
+#include <unistd.h>
+
+#include "text.h"
+
+#define FLAGS (G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE)
+
+/* --- what the files say --- */
+
+/* 01:02:03.456, or with a comma. */
+static void
+append_time (GString *text, GstClockTime time, char point)
+{
+  const guint64 ms = time / GST_MSECOND;
+
+  g_string_append_printf (text, "%02u:%02u:%02u%c%03u", (guint) (ms / 3600000), (guint) (ms / 60000 % 60),
+                          (guint) (ms / 1000 % 60), point, (guint) (ms % 1000));
+}
+
+static void
+append_cue (GString *text, const ArchiveCaption *caption, guint number, gboolean is_vtt)
+{
+  g_autofree char *line =
+      is_vtt ? gst_mllama_caption_text_to_markup (caption->text) : gst_mllama_caption_text_clean (caption->text);
+
+  if (!is_vtt)
+    g_string_append_printf (text, "%u\n", number);
+  append_time (text, caption->start, is_vtt ? '.' : ',');
+  g_string_append (text, " --> ");
+  append_time (text, caption->end, is_vtt ? '.' : ',');
+  g_string_append_printf (text, "\n%s\n\n", line);
+}
+
+static char *
+make_subtitles (const ArchiveAnnotation *annotation, guint question, gboolean is_vtt)
+{
+  GString *text = g_string_new (is_vtt ? "WEBVTT\n\n" : "");
+  guint n = 0;
+
+  for (guint i = 0; i < annotation->captions->len; i++) {
+    const ArchiveCaption *caption = g_ptr_array_index (annotation->captions, i);
+    if (caption->question == question)
+      append_cue (text, caption, ++n, is_vtt);
+  }
+  return g_string_free (text, FALSE);
+}
+
+static void
+append_line (GString *lines, const ArchiveCaption *caption, const ArchiveQuestion *question)
+{
+  g_autoptr (JsonNode) root = json_node_new (JSON_NODE_OBJECT);
+  JsonObject *object = json_object_new ();
+  g_autoptr (JsonGenerator) generator = json_generator_new ();
+
+  json_node_take_object (root, object);
+  json_object_set_double_member (object, "start", (double) caption->start / GST_SECOND);
+  json_object_set_double_member (object, "end", (double) caption->end / GST_SECOND);
+  json_object_set_string_member (object, "question", question->name);
+  json_object_set_string_member (object, "text", caption->text);
+  json_object_set_double_member (object, "confidence", caption->confidence);
+  if (caption->thumbnail)
+    json_object_set_string_member (object, "thumbnail", caption->thumbnail);
+  json_generator_set_root (generator, root);
+  json_generator_to_gstring (generator, lines);
+  g_string_append_c (lines, '\n');
+}
+
+static char *
+make_lines (const ArchiveAnnotation *annotation, const ArchiveQuestion *questions)
+{
+  GString *lines = g_string_new (NULL);
+
+  for (guint i = 0; i < annotation->captions->len; i++) {
+    const ArchiveCaption *caption = g_ptr_array_index (annotation->captions, i);
+    append_line (lines, caption, &questions[caption->question]);
+  }
+  return g_string_free (lines, FALSE);
+}
+
+/* --- files --- */
+
+static char *
+make_path (const char *output, const ArchiveQuestion *question, gboolean is_first, const char *ending)
+{
+  return is_first ? g_strconcat (output, ".", ending, NULL)
+                  : g_strconcat (output, ".", question->name, ".", ending, NULL);
+}
+
+static gboolean
+fail (GError **error, const char *what, const char *path)
+{
+  g_set_error (error, ARCHIVE_ERROR, ARCHIVE_ERROR_OUTPUT, "%s %s: %s", what, path, g_strerror (errno));
+  return FALSE;
+}
+
+static gboolean
+write_file (char *path, char *contents, GError **error)
+{
+  g_autofree char *own_path = path, *own_contents = contents;
+  g_autoptr (GError) fault = NULL;
+
+  if (g_file_set_contents_full (path, contents, -1, FLAGS, 0666, &fault))
+    return TRUE;
+  g_set_error (error, ARCHIVE_ERROR, ARCHIVE_ERROR_OUTPUT, "%s cannot be written: %s", path, fault->message);
+  return FALSE;
+}
+
+static void
+remove_folder (const char *path)
+{
+  g_autoptr (GDir) folder = g_dir_open (path, 0, NULL);
+  const char *name;
+
+  while (folder && (name = g_dir_read_name (folder))) {
+    g_autofree char *file = g_build_filename (path, name, NULL);
+    g_unlink (file);
+  }
+  g_rmdir (path);
+}
+
+/* A renamed file is on the disk when its folder is. */
+static gboolean
+sync_folder_of (const char *path, GError **error)
+{
+  g_autofree char *folder = g_path_get_dirname (path);
+  const int fd = g_open (folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  const gboolean is_good = fd >= 0 && fsync (fd) == 0;
+
+  if (!is_good)
+    fail (error, "There is no syncing", folder);
+  if (fd >= 0)
+    close (fd);
+  return is_good;
+}
+
+char *
+archive_outputs_prepare (const char *output, GError **error)
+{
+  g_autofree char *thumbs = g_strconcat (output, ".thumbs.part", NULL);
+  g_autofree char *folder = g_path_get_dirname (output);
+
+  remove_folder (thumbs);
+  if (g_mkdir_with_parents (folder, 0777) == 0 && g_mkdir (thumbs, 0777) == 0)
+    return g_steal_pointer (&thumbs);
+  fail (error, "There is no folder", thumbs);
+  return NULL;
+}
+
+void
+archive_outputs_discard (const char *thumbs)
+{
+  remove_folder (thumbs);
+}
+
+/* Hundreds of small files at once, rather than one by one. */
+static gboolean
+sync_thumbs (const char *thumbs, GError **error)
+{
+  const int fd = g_open (thumbs, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  const gboolean is_good = fd >= 0 && syncfs (fd) == 0;
+
+  if (!is_good)
+    fail (error, "There is no syncing", thumbs);
+  if (fd >= 0)
+    close (fd);
+  return is_good;
+}
+
+static gboolean
+put_thumbs (const char *output, const char *thumbs, GError **error)
+{
+  g_autofree char *path = g_strconcat (output, ".thumbs", NULL);
+
+  remove_folder (path);
+  if (g_rename (thumbs, path) == 0)
+    return TRUE;
+  return fail (error, "Thumbnails cannot be put into", path);
+}
+
+gboolean
+archive_outputs_write (const char *output, const char *thumbs, const ArchiveQuestion *questions, guint n_questions,
+                       const ArchiveAnnotation *annotation, GError **error)
+{
+  if (!sync_thumbs (thumbs, error) || !put_thumbs (output, thumbs, error))
+    return FALSE;
+  for (guint i = 0; i < n_questions; i++) {
+    if (!write_file (make_path (output, &questions[i], i == 0, "vtt"), make_subtitles (annotation, i, TRUE), error) ||
+        !write_file (make_path (output, &questions[i], i == 0, "srt"), make_subtitles (annotation, i, FALSE), error))
+      return FALSE;
+  }
+  return write_file (make_path (output, questions, TRUE, "jsonl"), make_lines (annotation, questions), error) &&
+         sync_folder_of (output, error);
+}
+
+static gboolean
+exists (char *path)
+{
+  g_autofree char *own_path = path;
+
+  return g_file_test (path, G_FILE_TEST_EXISTS);
+}
+
+gboolean
+archive_outputs_exist (const char *output, const ArchiveQuestion *questions, guint n_questions)
+{
+  for (guint i = 0; i < n_questions; i++)
+    if (!exists (make_path (output, &questions[i], i == 0, "vtt")) ||
+        !exists (make_path (output, &questions[i], i == 0, "srt")))
+      return FALSE;
+  return exists (make_path (output, questions, TRUE, "jsonl")) &&
+         exists (make_path (output, questions, TRUE, "thumbs"));
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "progress.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define BAR_WIDTH 24
+
+struct _ArchiveProgress {
+  gboolean has_bar, is_drawn;
+  char *metrics;
+  gint64 start_us;
+};
+
+ArchiveProgress *
+archive_progress_new (gboolean is_plain, const char *metrics)
+{
+  ArchiveProgress *progress = g_new0 (ArchiveProgress, 1);
+
+  progress->has_bar = !is_plain && isatty (STDERR_FILENO);
+  progress->metrics = g_strdup (metrics);
+  progress->start_us = g_get_monotonic_time ();
+  return progress;
+}
+
+static void
+clear_bar (ArchiveProgress *progress)
+{
+  if (progress->is_drawn)
+    fputs ("\r\033[K", stderr);
+  progress->is_drawn = FALSE;
+}
+
+void
+archive_progress_free (ArchiveProgress *progress)
+{
+  if (!progress)
+    return;
+  clear_bar (progress);
+  g_free (progress->metrics);
+  g_free (progress);
+}
+
+void
+archive_progress_tell (ArchiveProgress *progress, gboolean is_fault, const char *format, ...)
+{
+  va_list arguments;
+
+  clear_bar (progress);
+  va_start (arguments, format);
+  g_autofree char *line = g_strdup_vprintf (format, arguments);
+  va_end (arguments);
+  fprintf (is_fault ? stderr : stdout, "%s%s\n", is_fault ? "mllama-archive: " : "", line);
+  fflush (stdout);
+}
+
+/* Time left, judged by the bytes of clips. */
+static void
+draw_bar (ArchiveProgress *progress, const ArchiveCounts *counts)
+{
+  const double seconds = (double) (g_get_monotonic_time () - progress->start_us) / G_TIME_SPAN_SECOND;
+  const double share = counts->n_bytes > 0 ? (double) counts->n_bytes_done / (double) counts->n_bytes : 1;
+  char bar[BAR_WIDTH + 1] = {0};
+
+  for (guint i = 0; i < BAR_WIDTH; i++)
+    bar[i] = i < share * BAR_WIDTH ? '#' : '.';
+  fprintf (stderr, "\r\033[K[%s] %u of %u clips, %.2f h of video, %.1f captions/s", bar,
+           counts->n_annotated + counts->n_failed, counts->n_clips, (double) counts->video_ns * 1e-9 / 3600,
+           (double) counts->n_captions / MAX (seconds, 1e-3));
+  if (counts->n_failed > 0)
+    fprintf (stderr, ", %u failed", counts->n_failed);
+  if (share > 0) {
+    const guint left = (guint) (seconds / share - seconds);
+    fprintf (stderr, ", %u:%02u:%02u left", left / 3600, left / 60 % 60, left % 60);
+  }
+  progress->is_drawn = TRUE;
+}
+
+static void
+write_metrics (ArchiveProgress *progress, const ArchiveCounts *counts)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *text = g_strdup_printf ("# HELP mllama_archive_clips Clips of this run by what became of them.\n"
+                                           "# TYPE mllama_archive_clips gauge\n"
+                                           "mllama_archive_clips{state=\"annotated\"} %u\n"
+                                           "mllama_archive_clips{state=\"failed\"} %u\n"
+                                           "mllama_archive_clips{state=\"known\"} %u\n"
+                                           "mllama_archive_clips{state=\"waiting\"} %u\n"
+                                           "# HELP mllama_archive_captions_total Captions and answers written.\n"
+                                           "# TYPE mllama_archive_captions_total counter\n"
+                                           "mllama_archive_captions_total %" G_GUINT64_FORMAT "\n"
+                                           "# HELP mllama_archive_video_seconds_total Seconds of video annotated.\n"
+                                           "# TYPE mllama_archive_video_seconds_total counter\n"
+                                           "mllama_archive_video_seconds_total %.3f\n",
+                                           counts->n_annotated, counts->n_failed, counts->n_known,
+                                           counts->n_clips - counts->n_annotated - counts->n_failed, counts->n_captions,
+                                           (double) counts->video_ns * 1e-9);
+
+  if (g_file_set_contents (progress->metrics, text, -1, &error))
+    return;
+  archive_progress_tell (progress, TRUE, "%s; no more metrics are written", error->message);
+  g_clear_pointer (&progress->metrics, g_free);
+}
+
+void
+archive_progress_update (ArchiveProgress *progress, const ArchiveCounts *counts)
+{
+  if (progress->has_bar)
+    draw_bar (progress, counts);
+  if (progress->metrics)
+    write_metrics (progress, counts);
+}

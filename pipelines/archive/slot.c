@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "slot.h"
+
+#include <gio/gio.h>
+#include <gst/app/gstappsink.h>
+#include <json-glib/json-glib.h>
+
+#include "thumbnailer.h"
+
+#define POLL_TIME (100 * GST_MSECOND)
+
+struct _ArchiveSlot {
+  GstElement *pipeline, *element, *source; /* the source is that of the clip in work */
+  GstBus *bus;
+  ArchiveThumbnailer *thumbnailer;
+  GstClockTime interval;
+  guint n_questions;
+
+  /* Of the streaming thread. */
+  GstSegment segment;
+  GstVideoInfo info;
+  gboolean has_info;
+  GstClockTime due; /* when the next frame may get a caption */
+  gint n_frames;    /* atomic */
+
+  GMutex lock; /* guards what follows */
+  ArchiveAnnotation *annotation;
+  gint64 position;
+  GError *error;
+  char *missing; /* what GStreamer lacks to decode the clip */
+};
+
+/* --- frames on their way to the element --- */
+
+static void
+take_caps (ArchiveSlot *slot, GstEvent *event)
+{
+  GstCaps *caps;
+
+  gst_event_parse_caps (event, &caps);
+  slot->has_info = gst_video_info_from_caps (&slot->info, caps);
+  g_mutex_lock (&slot->lock);
+  if (slot->has_info && slot->annotation && slot->annotation->width == 0) {
+    slot->annotation->width = (guint) GST_VIDEO_INFO_WIDTH (&slot->info);
+    slot->annotation->height = (guint) GST_VIDEO_INFO_HEIGHT (&slot->info);
+  }
+  g_mutex_unlock (&slot->lock);
+}
+
+/* Frames at or behind the times that are due, as the element counts them; that some get no caption does not matter. */
+static void
+take_frame (ArchiveSlot *slot, GstBuffer *frame)
+{
+  const GstClockTime pts = GST_BUFFER_PTS (frame);
+
+  g_atomic_int_inc (&slot->n_frames);
+  if (!GST_CLOCK_TIME_IS_VALID (pts))
+    return;
+  g_mutex_lock (&slot->lock);
+  slot->position = (gint64) pts;
+  g_mutex_unlock (&slot->lock);
+  if (!slot->has_info || pts < slot->due)
+    return;
+  archive_thumbnailer_keep (slot->thumbnailer, &slot->info, frame);
+  slot->due = slot->interval > 0
+                  ? slot->segment.start + ((pts - slot->segment.start) / slot->interval + 1) * slot->interval
+                  : pts + 1;
+}
+
+static GstPadProbeReturn
+watch_sink (GstPad *pad, GstPadProbeInfo *info, gpointer data)
+{
+  ArchiveSlot *slot = data;
+  GstEvent *event = info->type & GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM ? GST_PAD_PROBE_INFO_EVENT (info) : NULL;
+
+  if (!event) {
+    take_frame (slot, GST_PAD_PROBE_INFO_BUFFER (info));
+  } else if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS) {
+    take_caps (slot, event);
+  } else if (GST_EVENT_TYPE (event) == GST_EVENT_SEGMENT) {
+    gst_event_copy_segment (event, &slot->segment);
+    slot->due = slot->segment.start;
+  }
+  return GST_PAD_PROBE_OK;
+}
+
+/* --- texts of the element --- */
+
+static void
+set_error (ArchiveSlot *slot, GError *error)
+{
+  g_mutex_lock (&slot->lock);
+  if (slot->error)
+    g_error_free (error);
+  else
+    slot->error = error;
+  g_mutex_unlock (&slot->lock);
+}
+
+static void
+add_caption (ArchiveSlot *slot, guint question, const GstSegment *segment, GstBuffer *buffer, JsonObject *line)
+{
+  const GstClockTime pts = GST_BUFFER_PTS (buffer), frame = (GstClockTime) json_object_get_int_member (line, "pts");
+  ArchiveCaption *caption = g_new0 (ArchiveCaption, 1);
+  g_autoptr (GError) error = NULL;
+
+  caption->question = question;
+  caption->start = gst_segment_to_stream_time (segment, GST_FORMAT_TIME, pts);
+  caption->end = caption->start + GST_BUFFER_DURATION (buffer);
+  caption->text = g_strdup (json_object_get_string_member (line, "text"));
+  caption->confidence = json_object_get_double_member_with_default (line, "confidence", 0);
+  caption->thumbnail = archive_thumbnailer_write (slot->thumbnailer, frame, &error);
+  g_mutex_lock (&slot->lock);
+  g_ptr_array_add (slot->annotation->captions, caption);
+  g_mutex_unlock (&slot->lock);
+  if (error)
+    set_error (slot, g_steal_pointer (&error));
+}
+
+static GstFlowReturn
+take_text (GstAppSink *sink, gpointer data)
+{
+  ArchiveSlot *slot = data;
+  g_autoptr (GstSample) sample = gst_app_sink_pull_sample (sink);
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  g_autoptr (GError) error = NULL;
+  GstBuffer *buffer = sample ? gst_sample_get_buffer (sample) : NULL;
+  GstMapInfo map;
+
+  if (!buffer || !gst_buffer_map (buffer, &map, GST_MAP_READ))
+    return GST_FLOW_OK;
+  if (json_parser_load_from_data (parser, (const char *) map.data, (gssize) map.size, &error))
+    add_caption (slot, GPOINTER_TO_UINT (g_object_get_data (G_OBJECT (sink), "question")),
+                 gst_sample_get_segment (sample), buffer, json_node_get_object (json_parser_get_root (parser)));
+  else
+    set_error (slot, g_steal_pointer (&error));
+  gst_buffer_unmap (buffer, &map);
+  return GST_FLOW_OK;
+}
+
+static void
+add_question (ArchiveSlot *slot, guint number, const ArchiveQuestion *question)
+{
+  GstAppSinkCallbacks callbacks = {.new_sample = take_text};
+  g_autoptr (GstCaps) caps = gst_caps_from_string ("application/x-json, timing=(boolean)false");
+  g_autofree char *name = g_strdup_printf ("text_%u", number);
+  GstElement *sink = gst_element_factory_make ("appsink", NULL);
+  g_autoptr (GstPad) pad = gst_element_request_pad_simple (slot->element, name);
+  g_autoptr (GstPad) sink_pad = gst_element_get_static_pad (sink, "sink");
+
+  g_object_set (pad, "hold", TRUE, NULL);
+  if (question->prompt)
+    g_object_set (pad, "prompt", question->prompt, NULL);
+  g_object_set (sink, "caps", caps, "sync", FALSE, "async", FALSE, NULL);
+  g_object_set_data (G_OBJECT (sink), "question", GUINT_TO_POINTER (number));
+  gst_app_sink_set_callbacks (GST_APP_SINK (sink), &callbacks, slot, NULL);
+  gst_bin_add (GST_BIN (slot->pipeline), sink);
+  gst_pad_link (pad, sink_pad);
+}
+
+/* --- a slot --- */
+
+static gboolean
+open_model (ArchiveSlot *slot, GError **error)
+{
+  g_autoptr (GError) fault = NULL;
+
+  if (gst_element_set_state (slot->pipeline, GST_STATE_READY) != GST_STATE_CHANGE_FAILURE)
+    return TRUE;
+  g_autoptr (GstMessage) message = gst_bus_pop_filtered (slot->bus, GST_MESSAGE_ERROR);
+  if (message)
+    gst_message_parse_error (message, &fault, NULL);
+  g_set_error (error, ARCHIVE_ERROR, ARCHIVE_ERROR_MODEL, "%s",
+               fault ? fault->message : "The element mllamacaption did not start");
+  return FALSE;
+}
+
+static void
+build (ArchiveSlot *slot, const ArchiveOptions *options)
+{
+  GstElement *sink = gst_element_factory_make ("fakesink", NULL);
+  g_autoptr (GstPad) pad = gst_element_get_static_pad (slot->element, "sink");
+
+  slot->pipeline = gst_object_ref_sink (gst_pipeline_new (NULL));
+  slot->bus = gst_element_get_bus (slot->pipeline);
+  g_object_set (sink, "sync", FALSE, NULL);
+  gst_bin_add_many (GST_BIN (slot->pipeline), slot->element, sink, NULL);
+  gst_element_link (slot->element, sink);
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, watch_sink, slot, NULL);
+  for (guint i = 0; i < slot->n_questions; i++)
+    add_question (slot, i, &g_array_index (options->questions, ArchiveQuestion, i));
+}
+
+ArchiveSlot *
+archive_slot_new (const ArchiveOptions *options, GError **error)
+{
+  g_autoptr (ArchiveSlot) slot = g_new0 (ArchiveSlot, 1);
+  guint64 interval = 0;
+
+  slot->thumbnailer = archive_thumbnailer_new (options->thumbnail_width, error);
+  slot->element = slot->thumbnailer ? archive_options_make_element (options, error) : NULL;
+  if (!slot->element)
+    return NULL;
+  g_object_get (slot->element, "interval", &interval, NULL);
+  slot->interval = interval;
+  slot->n_questions = options->questions->len;
+  build (slot, options);
+  return open_model (slot, error) ? g_steal_pointer (&slot) : NULL;
+}
+
+void
+archive_slot_free (ArchiveSlot *slot)
+{
+  if (!slot)
+    return;
+  if (slot->pipeline)
+    gst_element_set_state (slot->pipeline, GST_STATE_NULL);
+  g_clear_object (&slot->bus);
+  g_clear_object (&slot->pipeline);
+  g_clear_object (&slot->element);
+  archive_thumbnailer_free (slot->thumbnailer);
+  g_free (slot);
+}
+
+gint64
+archive_slot_get_position (ArchiveSlot *slot)
+{
+  g_mutex_lock (&slot->lock);
+  const gint64 position = slot->position;
+  g_mutex_unlock (&slot->lock);
+  return position;
+}
+
+/* --- a clip --- */
+
+static void
+link_video (GstElement *source, GstPad *pad, gpointer data)
+{
+  ArchiveSlot *slot = data;
+  g_autoptr (GstPad) sink = gst_element_get_static_pad (slot->element, "sink");
+
+  if (!gst_pad_is_linked (sink))
+    gst_pad_link (pad, sink);
+}
+
+static void
+start_clip (ArchiveSlot *slot, const ArchiveClip *clip, const char *thumbs)
+{
+  g_autoptr (GstCaps) caps = gst_caps_from_string ("video/x-raw(ANY)");
+  g_autofree char *uri = gst_filename_to_uri (clip->path, NULL);
+
+  archive_thumbnailer_begin (slot->thumbnailer, thumbs);
+  slot->has_info = FALSE;
+  slot->n_frames = 0;
+  slot->position = 0;
+  slot->annotation = archive_annotation_new ();
+  slot->source = gst_element_factory_make ("uridecodebin", NULL);
+  g_object_set (slot->source, "uri", uri, "caps", caps, "expose-all-streams", FALSE, NULL);
+  g_signal_connect (slot->source, "pad-added", G_CALLBACK (link_video), slot);
+  gst_bin_add (GST_BIN (slot->pipeline), slot->source);
+  gst_element_set_state (slot->pipeline, GST_STATE_PLAYING);
+}
+
+/* The element stays in READY, and so keeps the model. */
+static void
+stop_clip (ArchiveSlot *slot)
+{
+  gst_element_set_state (slot->pipeline, GST_STATE_READY);
+  gst_element_set_state (slot->source, GST_STATE_NULL);
+  gst_bin_remove (GST_BIN (slot->pipeline), slot->source);
+  slot->source = NULL;
+  gst_bus_set_flushing (slot->bus, TRUE);
+  gst_bus_set_flushing (slot->bus, FALSE);
+  g_clear_pointer (&slot->missing, g_free);
+}
+
+static gboolean
+is_from_element (const ArchiveSlot *slot, GstMessage *message)
+{
+  return GST_MESSAGE_SRC (message) == GST_OBJECT (slot->element);
+}
+
+/* An error of the element is one of the model unless it is about the frames it got. */
+static void
+take_error (ArchiveSlot *slot, GstMessage *message)
+{
+  g_autoptr (GError) fault = NULL;
+
+  gst_message_parse_error (message, &fault, NULL);
+  const gboolean is_model = is_from_element (slot, message) && fault->domain != GST_STREAM_ERROR;
+  if (slot->missing)
+    set_error (slot, g_error_new (ARCHIVE_ERROR, ARCHIVE_ERROR_CLIP, "GStreamer lacks: %s", slot->missing));
+  set_error (slot,
+             g_error_new_literal (ARCHIVE_ERROR, is_model ? ARCHIVE_ERROR_MODEL : ARCHIVE_ERROR_CLIP, fault->message));
+}
+
+/* TRUE when the clip has ended, well or not. */
+static gboolean
+take_message (ArchiveSlot *slot, GstMessage *message)
+{
+  const GstStructure *structure = gst_message_get_structure (message);
+
+  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR)
+    take_error (slot, message);
+  else if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ELEMENT && gst_structure_has_name (structure, "missing-plugin") &&
+           !slot->missing)
+    slot->missing = g_strdup (gst_structure_get_string (structure, "name"));
+  return GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR || GST_MESSAGE_TYPE (message) == GST_MESSAGE_EOS;
+}
+
+static void
+follow_clip (ArchiveSlot *slot, GCancellable *cancellable)
+{
+  const GstMessageType types = GST_MESSAGE_ELEMENT | GST_MESSAGE_ERROR | GST_MESSAGE_EOS;
+  GError *error = NULL;
+  gboolean has_ended = FALSE;
+
+  while (!has_ended) {
+    g_autoptr (GstMessage) message = gst_bus_timed_pop_filtered (slot->bus, POLL_TIME, types);
+    has_ended = message && take_message (slot, message);
+    if (!has_ended && g_cancellable_set_error_if_cancelled (cancellable, &error)) {
+      set_error (slot, error);
+      has_ended = TRUE;
+    }
+  }
+}
+
+static gint
+compare_captions (gconstpointer a, gconstpointer b)
+{
+  const ArchiveCaption *x = *(ArchiveCaption *const *) a, *y = *(ArchiveCaption *const *) b;
+
+  if (x->start != y->start)
+    return x->start < y->start ? -1 : 1;
+  return (x->question > y->question) - (x->question < y->question);
+}
+
+static gint64
+read_duration (ArchiveSlot *slot)
+{
+  gint64 duration = 0;
+
+  return gst_element_query_duration (slot->pipeline, GST_FORMAT_TIME, &duration) ? duration
+                                                                                 : archive_slot_get_position (slot);
+}
+
+ArchiveAnnotation *
+archive_slot_annotate (ArchiveSlot *slot, const ArchiveClip *clip, const char *thumbs, GCancellable *cancellable,
+                       GError **error)
+{
+  start_clip (slot, clip, thumbs);
+  follow_clip (slot, cancellable);
+  slot->annotation->duration_ns = slot->error ? 0 : read_duration (slot);
+  stop_clip (slot);
+  g_autoptr (ArchiveAnnotation) annotation = g_steal_pointer (&slot->annotation);
+  if (!slot->error && slot->n_frames == 0)
+    slot->error = g_error_new (ARCHIVE_ERROR, ARCHIVE_ERROR_CLIP, "There is no video in it");
+  if (!slot->error && annotation->captions->len == 0)
+    slot->error = g_error_new (ARCHIVE_ERROR, ARCHIVE_ERROR_CLIP, "None of its frames was captioned");
+  if (slot->error) {
+    g_propagate_error (error, g_steal_pointer (&slot->error));
+    return NULL;
+  }
+  g_ptr_array_sort (annotation->captions, compare_captions);
+  return g_steal_pointer (&annotation);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "thumbnailer.h"
+
+#include "archive.h"
+
+#define ENCODER "appsrc name=in format=time ! jpegenc quality=80 ! appsink name=out sync=false async=false"
+
+struct _ArchiveThumbnailer {
+  guint width;
+  GstElement *encoder, *in, *out; /* owned; in and out are in the encoder */
+  char *folder;
+  GstVideoInfo from, to; /* of the converter; from is unset while there is none */
+  GstVideoConverter *converter;
+  GMutex lock;  /* guards what follows */
+  GQueue kept;  /* of GstSample, the oldest first */
+  char *newest; /* the file that was written last, and its frame's time */
+  GstClockTime newest_pts;
+};
+
+ArchiveThumbnailer *
+archive_thumbnailer_new (guint width, GError **error)
+{
+  g_autoptr (ArchiveThumbnailer) thumbnailer = g_new0 (ArchiveThumbnailer, 1);
+
+  thumbnailer->width = width;
+  thumbnailer->encoder = gst_parse_launch (ENCODER, error);
+  if (!thumbnailer->encoder)
+    return NULL;
+  gst_object_ref_sink (thumbnailer->encoder);
+  thumbnailer->in = gst_bin_get_by_name (GST_BIN (thumbnailer->encoder), "in");
+  thumbnailer->out = gst_bin_get_by_name (GST_BIN (thumbnailer->encoder), "out");
+  gst_element_set_state (thumbnailer->encoder, GST_STATE_PLAYING);
+  return g_steal_pointer (&thumbnailer);
+}
+
+static void
+forget (ArchiveThumbnailer *thumbnailer)
+{
+  g_queue_clear_full (&thumbnailer->kept, (GDestroyNotify) gst_sample_unref);
+  g_clear_pointer (&thumbnailer->newest, g_free);
+  thumbnailer->newest_pts = GST_CLOCK_TIME_NONE;
+}
+
+void
+archive_thumbnailer_free (ArchiveThumbnailer *thumbnailer)
+{
+  if (!thumbnailer)
+    return;
+  if (thumbnailer->encoder)
+    gst_element_set_state (thumbnailer->encoder, GST_STATE_NULL);
+  g_clear_object (&thumbnailer->in);
+  g_clear_object (&thumbnailer->out);
+  g_clear_object (&thumbnailer->encoder);
+  g_clear_pointer (&thumbnailer->converter, gst_video_converter_free);
+  forget (thumbnailer);
+  g_free (thumbnailer->folder);
+  g_free (thumbnailer);
+}
+
+void
+archive_thumbnailer_begin (ArchiveThumbnailer *thumbnailer, const char *folder)
+{
+  g_mutex_lock (&thumbnailer->lock);
+  forget (thumbnailer);
+  g_free (thumbnailer->folder);
+  thumbnailer->folder = g_strdup (folder);
+  g_mutex_unlock (&thumbnailer->lock);
+}
+
+/* Square pixels, even sides, as JPEG's halved colours want them. */
+static void
+choose_size (const ArchiveThumbnailer *thumbnailer, const GstVideoInfo *from, gint *width, gint *height)
+{
+  const double shape = (double) GST_VIDEO_INFO_WIDTH (from) * GST_VIDEO_INFO_PAR_N (from) /
+                       GST_VIDEO_INFO_PAR_D (from) / GST_VIDEO_INFO_HEIGHT (from);
+
+  *width = MAX (2, MIN ((gint) thumbnailer->width, GST_VIDEO_INFO_WIDTH (from)) & ~1);
+  *height = MAX (2, (gint) (*width / shape + 0.5) & ~1);
+}
+
+static gboolean
+prepare (ArchiveThumbnailer *thumbnailer, const GstVideoInfo *from)
+{
+  gint width, height;
+
+  if (thumbnailer->converter && gst_video_info_is_equal (from, &thumbnailer->from))
+    return TRUE;
+  g_clear_pointer (&thumbnailer->converter, gst_video_converter_free);
+  choose_size (thumbnailer, from, &width, &height);
+  thumbnailer->from = *from;
+  if (!gst_video_info_set_format (&thumbnailer->to, GST_VIDEO_FORMAT_I420, (guint) width, (guint) height))
+    return FALSE;
+  GST_VIDEO_INFO_FPS_N (&thumbnailer->to) = GST_VIDEO_INFO_FPS_N (from);
+  GST_VIDEO_INFO_FPS_D (&thumbnailer->to) = GST_VIDEO_INFO_FPS_D (from);
+  /* What JPEG files are in. */
+  gst_video_colorimetry_from_string (&thumbnailer->to.colorimetry, "1:4:0:0");
+  thumbnailer->converter = gst_video_converter_new (from, &thumbnailer->to, NULL);
+  return thumbnailer->converter != NULL;
+}
+
+static GstBuffer *
+shrink (ArchiveThumbnailer *thumbnailer, GstBuffer *frame)
+{
+  g_autoptr (GstBuffer) small = gst_buffer_new_and_alloc (GST_VIDEO_INFO_SIZE (&thumbnailer->to));
+  GstVideoFrame from, to;
+
+  if (!gst_video_frame_map (&from, &thumbnailer->from, frame, GST_MAP_READ))
+    return NULL;
+  gst_video_frame_map (&to, &thumbnailer->to, small, GST_MAP_WRITE);
+  gst_video_converter_frame (thumbnailer->converter, &from, &to);
+  gst_video_frame_unmap (&to);
+  gst_video_frame_unmap (&from);
+  GST_BUFFER_PTS (small) = GST_BUFFER_PTS (frame);
+  return g_steal_pointer (&small);
+}
+
+gboolean
+archive_thumbnailer_keep (ArchiveThumbnailer *thumbnailer, const GstVideoInfo *info, GstBuffer *frame)
+{
+  g_autoptr (GstBuffer) small = prepare (thumbnailer, info) ? shrink (thumbnailer, frame) : NULL;
+  g_autoptr (GstCaps) caps = small ? gst_video_info_to_caps (&thumbnailer->to) : NULL;
+
+  if (!small)
+    return FALSE;
+  g_mutex_lock (&thumbnailer->lock);
+  g_queue_push_tail (&thumbnailer->kept, gst_sample_new (small, caps, NULL, NULL));
+  g_mutex_unlock (&thumbnailer->lock);
+  return TRUE;
+}
+
+/* The lock is held. */
+static GstSample *
+find (ArchiveThumbnailer *thumbnailer, GstClockTime pts)
+{
+  GstSample *sample;
+
+  while ((sample = g_queue_peek_head (&thumbnailer->kept))) {
+    const GstClockTime time = GST_BUFFER_PTS (gst_sample_get_buffer (sample));
+    if (time > pts)
+      return NULL;
+    g_queue_pop_head (&thumbnailer->kept);
+    if (time == pts)
+      return sample;
+    gst_sample_unref (sample);
+  }
+  return NULL;
+}
+
+/* The lock is held. */
+static char *
+encode (ArchiveThumbnailer *thumbnailer, GstSample *small, GstClockTime pts, GError **error)
+{
+  const guint64 ms = pts / GST_MSECOND;
+  g_autofree char *name = g_strdup_printf ("%07u.%03u.jpg", (guint) (ms / 1000), (guint) (ms % 1000));
+  g_autofree char *path = g_build_filename (thumbnailer->folder, name, NULL);
+  GstFlowReturn flow = GST_FLOW_OK;
+  GstSample *picture = NULL;
+  GstMapInfo map;
+
+  g_signal_emit_by_name (thumbnailer->in, "push-sample", small, &flow);
+  if (flow == GST_FLOW_OK)
+    g_signal_emit_by_name (thumbnailer->out, "pull-sample", &picture);
+  if (!picture || !gst_buffer_map (gst_sample_get_buffer (picture), &map, GST_MAP_READ)) {
+    g_set_error (error, ARCHIVE_ERROR, ARCHIVE_ERROR_OUTPUT, "No JPEG could be made for %s", path);
+    g_clear_pointer (&picture, gst_sample_unref);
+    return NULL;
+  }
+  const gboolean is_good = g_file_set_contents_full (path, (const char *) map.data, (gssize) map.size,
+                                                     G_FILE_SET_CONTENTS_NONE, 0666, error);
+  gst_buffer_unmap (gst_sample_get_buffer (picture), &map);
+  gst_sample_unref (picture);
+  return is_good ? g_steal_pointer (&name) : NULL;
+}
+
+char *
+archive_thumbnailer_write (ArchiveThumbnailer *thumbnailer, GstClockTime pts, GError **error)
+{
+  g_mutex_lock (&thumbnailer->lock);
+  if (thumbnailer->newest_pts != pts) {
+    GstSample *small = find (thumbnailer, pts);
+    g_free (thumbnailer->newest);
+    thumbnailer->newest = small ? encode (thumbnailer, small, pts, error) : NULL;
+    thumbnailer->newest_pts = pts;
+    g_clear_pointer (&small, gst_sample_unref);
+  }
+  char *name = g_strdup (thumbnailer->newest);
+  g_mutex_unlock (&thumbnailer->lock);
+  return name;
+}

@@ -34,6 +34,7 @@ typedef struct {
 
 typedef struct {
   guint question; /* index */
+  gint64 id;      /* that the element gave it, in its clip */
   GstClockTime start, end;
   char *text;
   double confidence;

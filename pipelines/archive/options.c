@@ -113,6 +113,7 @@ add_own_options (GOptionGroup *group, ArchiveOptions *options)
        "NAME=PROMPT"},
       {"jobs", 'j', 0, G_OPTION_ARG_INT, &options->n_jobs, "Clips in work at once (8)", "N"},
       {"thumbnail-width", 0, 0, G_OPTION_ARG_INT, &options->thumbnail_width, "In pixels (320)", "N"},
+      {"decode-all", 0, 0, G_OPTION_ARG_NONE, &options->decodes_all, "Decode all frames, needed or not", NULL},
       {"force", 0, 0, G_OPTION_ARG_NONE, &options->force, "Annotate clips anew that were", NULL},
       {"dry-run", 'n', 0, G_OPTION_ARG_NONE, &options->dry_run, "Only tell what would be annotated", NULL},
       {"no-progress", 0, 0, G_OPTION_ARG_NONE, &options->no_progress, "Plain lines, even on a terminal", NULL},

@@ -16,7 +16,7 @@ typedef struct {
   GArray *questions;         /* of ArchiveQuestion, "caption" first */
   gint n_jobs;               /* clips in work at once */
   gint thumbnail_width;
-  gboolean force, dry_run, no_progress;
+  gboolean force, dry_run, no_progress, decodes_all;
   char *metrics; /* file; NULL: none */
 } ArchiveOptions;
 

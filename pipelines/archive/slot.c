@@ -5,6 +5,7 @@
 #include <gst/app/gstappsink.h>
 #include <json-glib/json-glib.h>
 
+#include "frame-filter.h"
 #include "thumbnailer.h"
 
 #define POLL_TIME (100 * GST_MSECOND)
@@ -14,6 +15,7 @@ struct _ArchiveSlot {
   GstBus *bus;
   ArchiveThumbnailer *thumbnailer;
   GstClockTime interval;
+  gboolean decodes_all;
   guint n_questions;
 
   /* Of the streaming thread. */
@@ -97,16 +99,49 @@ set_error (ArchiveSlot *slot, GError *error)
   g_mutex_unlock (&slot->lock);
 }
 
+/* The newest caption of a question, or NULL. */
+static ArchiveCaption *
+find_newest (ArchiveSlot *slot, guint question)
+{
+  const GPtrArray *captions = slot->annotation->captions;
+
+  for (guint i = captions->len; i-- > 0;) {
+    ArchiveCaption *caption = g_ptr_array_index (captions, i);
+    if (caption->question == question)
+      return caption;
+  }
+  return NULL;
+}
+
+/* The caption of a scene that stays the same is said again each interval: it is one caption that lasts. */
+static gboolean
+extend_caption (ArchiveSlot *slot, guint question, GstClockTime start, GstClockTime end, gint64 id)
+{
+  g_mutex_lock (&slot->lock);
+  ArchiveCaption *newest = find_newest (slot, question);
+  const gboolean is_same = newest && newest->id == id;
+  if (is_same)
+    newest->end = MAX (newest->end, end);
+  else if (newest)
+    newest->end = MIN (newest->end, start);
+  g_mutex_unlock (&slot->lock);
+  return is_same;
+}
+
 static void
 add_caption (ArchiveSlot *slot, guint question, const GstSegment *segment, GstBuffer *buffer, JsonObject *line)
 {
-  const GstClockTime pts = GST_BUFFER_PTS (buffer), frame = (GstClockTime) json_object_get_int_member (line, "pts");
-  ArchiveCaption *caption = g_new0 (ArchiveCaption, 1);
-  g_autoptr (GError) error = NULL;
+  const GstClockTime frame = (GstClockTime) json_object_get_int_member (line, "pts");
+  const GstClockTime start = gst_segment_to_stream_time (segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
+  const GstClockTime end = start + GST_BUFFER_DURATION (buffer);
+  const gint64 id = json_object_get_int_member (line, "caption-id");
+  ArchiveCaption *caption;
+  GError *error = NULL;
 
-  caption->question = question;
-  caption->start = gst_segment_to_stream_time (segment, GST_FORMAT_TIME, pts);
-  caption->end = caption->start + GST_BUFFER_DURATION (buffer);
+  if (extend_caption (slot, question, start, end, id))
+    return;
+  caption = g_new0 (ArchiveCaption, 1);
+  *caption = (ArchiveCaption){.question = question, .id = id, .start = start, .end = end};
   caption->text = g_strdup (json_object_get_string_member (line, "text"));
   caption->confidence = json_object_get_double_member_with_default (line, "confidence", 0);
   caption->thumbnail = archive_thumbnailer_write (slot->thumbnailer, frame, &error);
@@ -114,7 +149,7 @@ add_caption (ArchiveSlot *slot, guint question, const GstSegment *segment, GstBu
   g_ptr_array_add (slot->annotation->captions, caption);
   g_mutex_unlock (&slot->lock);
   if (error)
-    set_error (slot, g_steal_pointer (&error));
+    set_error (slot, error);
 }
 
 static GstFlowReturn
@@ -148,7 +183,6 @@ add_question (ArchiveSlot *slot, guint number, const ArchiveQuestion *question)
   g_autoptr (GstPad) pad = gst_element_request_pad_simple (slot->element, name);
   g_autoptr (GstPad) sink_pad = gst_element_get_static_pad (sink, "sink");
 
-  g_object_set (pad, "hold", TRUE, NULL);
   if (question->prompt)
     g_object_set (pad, "prompt", question->prompt, NULL);
   g_object_set (sink, "caps", caps, "sync", FALSE, "async", FALSE, NULL);
@@ -203,6 +237,7 @@ archive_slot_new (const ArchiveOptions *options, GError **error)
     return NULL;
   g_object_get (slot->element, "interval", &interval, NULL);
   slot->interval = interval;
+  slot->decodes_all = options->decodes_all || interval == 0;
   slot->n_questions = options->questions->len;
   build (slot, options);
   return open_model (slot, error) ? g_steal_pointer (&slot) : NULL;
@@ -233,30 +268,66 @@ archive_slot_get_position (ArchiveSlot *slot)
 
 /* --- a clip --- */
 
+/* parsebin shows every stream; the first of pictures is taken. */
 static void
-link_video (GstElement *source, GstPad *pad, gpointer data)
+link_parsed (GstElement *parser, GstPad *pad, gpointer data)
+{
+  GstElement *next = data;
+  g_autoptr (GstPad) sink = gst_element_get_static_pad (next, "sink");
+  g_autoptr (GstCaps) caps = gst_pad_query_caps (pad, NULL);
+  const char *type = gst_caps_get_size (caps) > 0 ? gst_structure_get_name (gst_caps_get_structure (caps, 0)) : "";
+
+  if (!gst_pad_is_linked (sink) && (g_str_has_prefix (type, "video/") || g_str_has_prefix (type, "image/")))
+    gst_pad_link (pad, sink);
+}
+
+static void
+link_decoded (GstElement *decoder, GstPad *pad, gpointer data)
 {
   ArchiveSlot *slot = data;
   g_autoptr (GstPad) sink = gst_element_get_static_pad (slot->element, "sink");
+  GstPad *ghost;
 
-  if (!gst_pad_is_linked (sink))
-    gst_pad_link (pad, sink);
+  if (gst_pad_is_linked (sink))
+    return;
+  ghost = gst_ghost_pad_new ("src", pad);
+  gst_pad_set_active (ghost, TRUE);
+  gst_element_add_pad (slot->source, ghost);
+  gst_pad_link (ghost, sink);
+}
+
+/* filesrc ! parsebin ! frame filter ! decodebin */
+static GstElement *
+make_source (ArchiveSlot *slot, const ArchiveClip *clip)
+{
+  GstElement *bin = gst_bin_new (NULL);
+  GstElement *file = gst_element_factory_make ("filesrc", NULL), *parser = gst_element_factory_make ("parsebin", NULL);
+  GstElement *decoder = gst_element_factory_make ("decodebin", NULL), *first = decoder;
+  g_autoptr (GstCaps) caps = gst_caps_from_string ("video/x-raw(ANY)");
+
+  g_object_set (file, "location", clip->path, NULL);
+  g_object_set (decoder, "caps", caps, "expose-all-streams", FALSE, NULL);
+  gst_bin_add_many (GST_BIN (bin), file, parser, decoder, NULL);
+  if (!slot->decodes_all) {
+    first = archive_frame_filter_new (slot->interval);
+    gst_bin_add (GST_BIN (bin), first);
+    gst_element_link (first, decoder);
+  }
+  gst_element_link (file, parser);
+  g_signal_connect (parser, "pad-added", G_CALLBACK (link_parsed), first);
+  g_signal_connect (decoder, "pad-added", G_CALLBACK (link_decoded), slot);
+  return bin;
 }
 
 static void
 start_clip (ArchiveSlot *slot, const ArchiveClip *clip, const char *thumbs)
 {
-  g_autoptr (GstCaps) caps = gst_caps_from_string ("video/x-raw(ANY)");
-  g_autofree char *uri = gst_filename_to_uri (clip->path, NULL);
-
   archive_thumbnailer_begin (slot->thumbnailer, thumbs);
   slot->has_info = FALSE;
   slot->n_frames = 0;
   slot->position = 0;
   slot->annotation = archive_annotation_new ();
-  slot->source = gst_element_factory_make ("uridecodebin", NULL);
-  g_object_set (slot->source, "uri", uri, "caps", caps, "expose-all-streams", FALSE, NULL);
-  g_signal_connect (slot->source, "pad-added", G_CALLBACK (link_video), slot);
+  slot->source = make_source (slot, clip);
   gst_bin_add (GST_BIN (slot->pipeline), slot->source);
   gst_element_set_state (slot->pipeline, GST_STATE_PLAYING);
 }
@@ -344,6 +415,16 @@ read_duration (ArchiveSlot *slot)
                                                                                  : archive_slot_get_position (slot);
 }
 
+/* A caption lasts until the next frame is due, but no longer than the clip. */
+static void
+cut_captions (ArchiveAnnotation *annotation)
+{
+  for (guint i = 0; i < annotation->captions->len; i++) {
+    ArchiveCaption *caption = g_ptr_array_index (annotation->captions, i);
+    caption->end = MAX (caption->start, MIN (caption->end, (GstClockTime) annotation->duration_ns));
+  }
+}
+
 ArchiveAnnotation *
 archive_slot_annotate (ArchiveSlot *slot, const ArchiveClip *clip, const char *thumbs, GCancellable *cancellable,
                        GError **error)
@@ -362,5 +443,6 @@ archive_slot_annotate (ArchiveSlot *slot, const ArchiveClip *clip, const char *t
     return NULL;
   }
   g_ptr_array_sort (annotation->captions, compare_captions);
+  cut_captions (annotation);
   return g_steal_pointer (&annotation);
 }

@@ -9,11 +9,12 @@ struct _ArchiveThumbnailer {
   guint width;
   GstElement *encoder, *in, *out; /* owned; in and out are in the encoder */
   char *folder;
-  GstVideoInfo from, to; /* of the converter; from is unset while there is none */
-  GstVideoConverter *converter;
-  GMutex lock;  /* guards what follows */
-  GQueue kept;  /* of GstSample, the oldest first */
-  char *newest; /* the file that was written last, and its frame's time */
+  /* Frames are made small in their own colours first: planes of one format are scaled several times as fast. */
+  GstVideoInfo from, small, to;
+  GstVideoConverter *scaler, *converter; /* NULL until frames have come */
+  GMutex lock;                           /* guards what follows */
+  GQueue kept;                           /* of GstSample, the oldest first */
+  char *newest;                          /* the file that was written last, and its frame's time */
   GstClockTime newest_pts;
 };
 
@@ -41,6 +42,13 @@ forget (ArchiveThumbnailer *thumbnailer)
   thumbnailer->newest_pts = GST_CLOCK_TIME_NONE;
 }
 
+static void
+clear_converters (ArchiveThumbnailer *thumbnailer)
+{
+  g_clear_pointer (&thumbnailer->scaler, gst_video_converter_free);
+  g_clear_pointer (&thumbnailer->converter, gst_video_converter_free);
+}
+
 void
 archive_thumbnailer_free (ArchiveThumbnailer *thumbnailer)
 {
@@ -51,7 +59,7 @@ archive_thumbnailer_free (ArchiveThumbnailer *thumbnailer)
   g_clear_object (&thumbnailer->in);
   g_clear_object (&thumbnailer->out);
   g_clear_object (&thumbnailer->encoder);
-  g_clear_pointer (&thumbnailer->converter, gst_video_converter_free);
+  clear_converters (thumbnailer);
   forget (thumbnailer);
   g_free (thumbnailer->folder);
   g_free (thumbnailer);
@@ -78,40 +86,65 @@ choose_size (const ArchiveThumbnailer *thumbnailer, const GstVideoInfo *from, gi
   *height = MAX (2, (gint) (*width / shape + 0.5) & ~1);
 }
 
+/* An info like another but for size, pixels' shape and, with a format, colours. */
+static void
+derive_info (GstVideoInfo *info, const GstVideoInfo *from, GstVideoFormat format, gint width, gint height)
+{
+  gst_video_info_set_interlaced_format (info, format, GST_VIDEO_INTERLACE_MODE_PROGRESSIVE, (guint) width,
+                                        (guint) height);
+  info->colorimetry = from->colorimetry;
+  info->chroma_site = from->chroma_site;
+  GST_VIDEO_INFO_FPS_N (info) = GST_VIDEO_INFO_FPS_N (from);
+  GST_VIDEO_INFO_FPS_D (info) = GST_VIDEO_INFO_FPS_D (from);
+}
+
 static gboolean
 prepare (ArchiveThumbnailer *thumbnailer, const GstVideoInfo *from)
 {
+  GstVideoInfo progressive = *from;
   gint width, height;
 
   if (thumbnailer->converter && gst_video_info_is_equal (from, &thumbnailer->from))
     return TRUE;
-  g_clear_pointer (&thumbnailer->converter, gst_video_converter_free);
+  clear_converters (thumbnailer);
   choose_size (thumbnailer, from, &width, &height);
   thumbnailer->from = *from;
-  if (!gst_video_info_set_format (&thumbnailer->to, GST_VIDEO_FORMAT_I420, (guint) width, (guint) height))
-    return FALSE;
-  GST_VIDEO_INFO_FPS_N (&thumbnailer->to) = GST_VIDEO_INFO_FPS_N (from);
-  GST_VIDEO_INFO_FPS_D (&thumbnailer->to) = GST_VIDEO_INFO_FPS_D (from);
+  GST_VIDEO_INFO_INTERLACE_MODE (&progressive) = GST_VIDEO_INTERLACE_MODE_PROGRESSIVE;
+  derive_info (&thumbnailer->small, from, GST_VIDEO_INFO_FORMAT (from), width, height);
+  derive_info (&thumbnailer->to, from, GST_VIDEO_FORMAT_I420, width, height);
   /* What JPEG files are in. */
   gst_video_colorimetry_from_string (&thumbnailer->to.colorimetry, "1:4:0:0");
-  thumbnailer->converter = gst_video_converter_new (from, &thumbnailer->to, NULL);
-  return thumbnailer->converter != NULL;
+  thumbnailer->scaler = gst_video_converter_new (&progressive, &thumbnailer->small,
+                                                 gst_structure_new ("scaler", GST_VIDEO_CONVERTER_OPT_RESAMPLER_METHOD,
+                                                                    GST_TYPE_VIDEO_RESAMPLER_METHOD,
+                                                                    GST_VIDEO_RESAMPLER_METHOD_LINEAR, NULL));
+  thumbnailer->converter = gst_video_converter_new (&thumbnailer->small, &thumbnailer->to, NULL);
+  return thumbnailer->scaler && thumbnailer->converter;
+}
+
+/* Takes the buffer. */
+static GstBuffer *
+convert (GstVideoConverter *converter, const GstVideoInfo *from_info, const GstVideoInfo *to_info, GstBuffer *buffer)
+{
+  g_autoptr (GstBuffer) own = buffer, converted = gst_buffer_new_and_alloc (GST_VIDEO_INFO_SIZE (to_info));
+  GstVideoFrame from, to;
+
+  if (!gst_video_frame_map (&from, from_info, buffer, GST_MAP_READ))
+    return NULL;
+  gst_video_frame_map (&to, to_info, converted, GST_MAP_WRITE);
+  gst_video_converter_frame (converter, &from, &to);
+  gst_video_frame_unmap (&to);
+  gst_video_frame_unmap (&from);
+  GST_BUFFER_PTS (converted) = GST_BUFFER_PTS (buffer);
+  return g_steal_pointer (&converted);
 }
 
 static GstBuffer *
 shrink (ArchiveThumbnailer *thumbnailer, GstBuffer *frame)
 {
-  g_autoptr (GstBuffer) small = gst_buffer_new_and_alloc (GST_VIDEO_INFO_SIZE (&thumbnailer->to));
-  GstVideoFrame from, to;
+  GstBuffer *small = convert (thumbnailer->scaler, &thumbnailer->from, &thumbnailer->small, gst_buffer_ref (frame));
 
-  if (!gst_video_frame_map (&from, &thumbnailer->from, frame, GST_MAP_READ))
-    return NULL;
-  gst_video_frame_map (&to, &thumbnailer->to, small, GST_MAP_WRITE);
-  gst_video_converter_frame (thumbnailer->converter, &from, &to);
-  gst_video_frame_unmap (&to);
-  gst_video_frame_unmap (&from);
-  GST_BUFFER_PTS (small) = GST_BUFFER_PTS (frame);
-  return g_steal_pointer (&small);
+  return small ? convert (thumbnailer->converter, &thumbnailer->small, &thumbnailer->to, small) : NULL;
 }
 
 gboolean

@@ -27,7 +27,7 @@ struct _ArchiveSlot {
 
   GMutex lock; /* guards what follows */
   ArchiveAnnotation *annotation;
-  gint64 position;
+  gint64 position; /* up to where frames have come, from the start */
   GError *error;
   char *missing; /* what GStreamer lacks to decode the clip */
 };
@@ -54,12 +54,14 @@ static void
 take_frame (ArchiveSlot *slot, GstBuffer *frame)
 {
   const GstClockTime pts = GST_BUFFER_PTS (frame);
+  const gboolean is_long = GST_BUFFER_DURATION_IS_VALID (frame);
 
   g_atomic_int_inc (&slot->n_frames);
   if (!GST_CLOCK_TIME_IS_VALID (pts))
     return;
   g_mutex_lock (&slot->lock);
-  slot->position = (gint64) pts;
+  slot->position =
+      MAX (slot->position, (gint64) (pts - slot->segment.start + (is_long ? GST_BUFFER_DURATION (frame) : 0)));
   g_mutex_unlock (&slot->lock);
   if (!slot->has_info || pts < slot->due)
     return;
@@ -257,15 +259,6 @@ archive_slot_free (ArchiveSlot *slot)
   g_free (slot);
 }
 
-gint64
-archive_slot_get_position (ArchiveSlot *slot)
-{
-  g_mutex_lock (&slot->lock);
-  const gint64 position = slot->position;
-  g_mutex_unlock (&slot->lock);
-  return position;
-}
-
 /* --- a clip --- */
 
 /* parsebin shows every stream; the first of pictures is taken. */
@@ -406,13 +399,16 @@ compare_captions (gconstpointer a, gconstpointer b)
   return (x->question > y->question) - (x->question < y->question);
 }
 
+/* What the container says may be less than what is in it. */
 static gint64
 read_duration (ArchiveSlot *slot)
 {
-  gint64 duration = 0;
+  gint64 reached, duration = 0;
 
-  return gst_element_query_duration (slot->pipeline, GST_FORMAT_TIME, &duration) ? duration
-                                                                                 : archive_slot_get_position (slot);
+  g_mutex_lock (&slot->lock);
+  reached = slot->position;
+  g_mutex_unlock (&slot->lock);
+  return gst_element_query_duration (slot->pipeline, GST_FORMAT_TIME, &duration) ? MAX (duration, reached) : reached;
 }
 
 /* A caption lasts until the next frame is due, but no longer than the clip. */

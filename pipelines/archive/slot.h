@@ -21,7 +21,4 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (ArchiveSlot, archive_slot_free)
  * a time. */
 ArchiveAnnotation *archive_slot_annotate (ArchiveSlot *slot, const ArchiveClip *clip, const char *thumbs,
                                           GCancellable *cancellable, GError **error);
-/* archive_slot_get_position: nanoseconds of the clip that is in work, from any thread. */
-gint64 archive_slot_get_position (ArchiveSlot *slot);
-
 G_END_DECLS

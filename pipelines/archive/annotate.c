@@ -148,7 +148,7 @@ take_result (Run *run, Result *result)
 }
 
 static void
-take_results (Run *run, guint n_workers)
+take_results (Run *run, const ArchiveSlot *slot, guint n_workers)
 {
   while (n_workers > 0) {
     Result *result = g_async_queue_timeout_pop (run->results, UPDATE_TIME);
@@ -164,8 +164,10 @@ take_results (Run *run, guint n_workers)
     if (is_interrupted && !g_cancellable_is_cancelled (run->stopped))
       stop (run, g_error_new_literal (ARCHIVE_ERROR, ARCHIVE_ERROR_OUTPUT,
                                       "Interrupted; the same command goes on where this one stopped"));
+    run->counts.occupancy = archive_slot_read_occupancy (slot);
     archive_progress_update (run->progress, &run->counts);
   }
+  archive_progress_finish (run->progress, &run->counts);
 }
 
 /* --- what is to be done --- */
@@ -273,7 +275,7 @@ annotate_all (Run *run, GError **error)
   if (n_open == n) {
     for (guint i = 0; i < n; i++)
       workers[i].thread = g_thread_new ("mllama-slot", work, &workers[i]);
-    take_results (run, n);
+    take_results (run, workers[0].slot, n);
   }
   free_workers (workers, n_open);
   g_async_queue_unref (run->results);

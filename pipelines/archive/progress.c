@@ -54,11 +54,17 @@ archive_progress_tell (ArchiveProgress *progress, gboolean is_fault, const char 
   fflush (stdout);
 }
 
+static double
+get_seconds (const ArchiveProgress *progress)
+{
+  return MAX (1e-3, (double) (g_get_monotonic_time () - progress->start_us) / G_TIME_SPAN_SECOND);
+}
+
 /* Time left, judged by the bytes of clips. */
 static void
 draw_bar (ArchiveProgress *progress, const ArchiveCounts *counts)
 {
-  const double seconds = (double) (g_get_monotonic_time () - progress->start_us) / G_TIME_SPAN_SECOND;
+  const double seconds = get_seconds (progress);
   const double share = counts->n_bytes > 0 ? (double) counts->n_bytes_done / (double) counts->n_bytes : 1;
   char bar[BAR_WIDTH + 1] = {0};
 
@@ -66,7 +72,7 @@ draw_bar (ArchiveProgress *progress, const ArchiveCounts *counts)
     bar[i] = i < share * BAR_WIDTH ? '#' : '.';
   fprintf (stderr, "\r\033[K[%s] %u of %u clips, %.2f h of video, %.1f captions/s", bar,
            counts->n_annotated + counts->n_failed, counts->n_clips, (double) counts->video_ns * 1e-9 / 3600,
-           (double) counts->n_captions / MAX (seconds, 1e-3));
+           (double) counts->n_captions / seconds);
   if (counts->n_failed > 0)
     fprintf (stderr, ", %u failed", counts->n_failed);
   if (share > 0) {
@@ -77,26 +83,42 @@ draw_bar (ArchiveProgress *progress, const ArchiveCounts *counts)
 }
 
 static void
+append_metric (GString *text, const char *name, const char *type, const char *help, double value)
+{
+  char digits[G_ASCII_DTOSTR_BUF_SIZE];
+
+  if (help)
+    g_string_append_printf (text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+  g_string_append_printf (text, "%s %s\n", name, g_ascii_formatd (digits, sizeof digits, "%.10g", value));
+}
+
+static void
+append_clips (GString *text, const ArchiveCounts *counts)
+{
+  const guint n_waiting = counts->n_clips - counts->n_annotated - counts->n_failed;
+
+  g_string_append (text, "# HELP mllama_archive_clips Clips of this run by what became of them.\n"
+                         "# TYPE mllama_archive_clips gauge\n");
+  append_metric (text, "mllama_archive_clips{state=\"annotated\"}", NULL, NULL, counts->n_annotated);
+  append_metric (text, "mllama_archive_clips{state=\"failed\"}", NULL, NULL, counts->n_failed);
+  append_metric (text, "mllama_archive_clips{state=\"known\"}", NULL, NULL, counts->n_known);
+  append_metric (text, "mllama_archive_clips{state=\"waiting\"}", NULL, NULL, n_waiting);
+}
+
+static void
 write_metrics (ArchiveProgress *progress, const ArchiveCounts *counts)
 {
+  g_autoptr (GString) text = g_string_new (NULL);
   g_autoptr (GError) error = NULL;
-  g_autofree char *text = g_strdup_printf ("# HELP mllama_archive_clips Clips of this run by what became of them.\n"
-                                           "# TYPE mllama_archive_clips gauge\n"
-                                           "mllama_archive_clips{state=\"annotated\"} %u\n"
-                                           "mllama_archive_clips{state=\"failed\"} %u\n"
-                                           "mllama_archive_clips{state=\"known\"} %u\n"
-                                           "mllama_archive_clips{state=\"waiting\"} %u\n"
-                                           "# HELP mllama_archive_captions_total Captions and answers written.\n"
-                                           "# TYPE mllama_archive_captions_total counter\n"
-                                           "mllama_archive_captions_total %" G_GUINT64_FORMAT "\n"
-                                           "# HELP mllama_archive_video_seconds_total Seconds of video annotated.\n"
-                                           "# TYPE mllama_archive_video_seconds_total counter\n"
-                                           "mllama_archive_video_seconds_total %.3f\n",
-                                           counts->n_annotated, counts->n_failed, counts->n_known,
-                                           counts->n_clips - counts->n_annotated - counts->n_failed, counts->n_captions,
-                                           (double) counts->video_ns * 1e-9);
 
-  if (g_file_set_contents (progress->metrics, text, -1, &error))
+  append_clips (text, counts);
+  append_metric (text, "mllama_archive_captions_total", "counter", "Captions and answers written.",
+                 (double) counts->n_captions);
+  append_metric (text, "mllama_archive_video_seconds_total", "counter", "Seconds of video annotated.",
+                 (double) counts->video_ns * 1e-9);
+  append_metric (text, "mllama_archive_rows_per_step", "gauge", "Answers that a decode step advances, on the mean.",
+                 counts->occupancy);
+  if (g_file_set_contents (progress->metrics, text->str, -1, &error))
     return;
   archive_progress_tell (progress, TRUE, "%s; no more metrics are written", error->message);
   g_clear_pointer (&progress->metrics, g_free);
@@ -109,4 +131,19 @@ archive_progress_update (ArchiveProgress *progress, const ArchiveCounts *counts)
     draw_bar (progress, counts);
   if (progress->metrics)
     write_metrics (progress, counts);
+}
+
+void
+archive_progress_finish (ArchiveProgress *progress, const ArchiveCounts *counts)
+{
+  const double seconds = get_seconds (progress), video = (double) counts->video_ns * 1e-9;
+
+  archive_progress_update (progress, counts);
+  archive_progress_tell (
+      progress, FALSE,
+      "%u clips annotated, %u failed: %" G_GUINT64_FORMAT
+      " captions in %.1f s, %.1f a second; %.0f s of video, %.1f times as fast as it plays; %.1f rows a "
+      "decode step",
+      counts->n_annotated, counts->n_failed, counts->n_captions, seconds, (double) counts->n_captions / seconds, video,
+      video / seconds, counts->occupancy);
 }

@@ -11,6 +11,7 @@ typedef struct {
   guint n_annotated, n_failed, n_known; /* n_known: passed over */
   guint64 n_captions, n_bytes, n_bytes_done;
   gint64 video_ns;
+  double occupancy; /* rows of a decode step */
 } ArchiveCounts;
 
 typedef struct _ArchiveProgress ArchiveProgress;
@@ -22,6 +23,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (ArchiveProgress, archive_progress_free)
 
 /* archive_progress_tell: a line, of which the bar keeps clear. */
 void archive_progress_tell (ArchiveProgress *progress, gboolean is_fault, const char *format, ...) G_GNUC_PRINTF (3, 4);
+/* archive_progress_finish: a line that sums up. */
+void archive_progress_finish (ArchiveProgress *progress, const ArchiveCounts *counts);
 /* archive_progress_update: at most a few times a second is enough. */
 void archive_progress_update (ArchiveProgress *progress, const ArchiveCounts *counts);
 

@@ -259,6 +259,17 @@ archive_slot_free (ArchiveSlot *slot)
   g_free (slot);
 }
 
+double
+archive_slot_read_occupancy (const ArchiveSlot *slot)
+{
+  g_autoptr (GstStructure) stats = NULL;
+  double rows = 0;
+
+  g_object_get (slot->element, "stats", &stats, NULL);
+  gst_structure_get_double (stats, "rows-per-step", &rows);
+  return rows;
+}
+
 /* --- a clip --- */
 
 /* parsebin shows every stream; the first of pictures is taken. */

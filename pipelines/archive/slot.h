@@ -21,4 +21,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (ArchiveSlot, archive_slot_free)
  * a time. */
 ArchiveAnnotation *archive_slot_annotate (ArchiveSlot *slot, const ArchiveClip *clip, const char *thumbs,
                                           GCancellable *cancellable, GError **error);
+/* archive_slot_read_occupancy: how many rows a decode step of the shared model has had on the mean. Any thread. */
+double archive_slot_read_occupancy (const ArchiveSlot *slot);
+
 G_END_DECLS

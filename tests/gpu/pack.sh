@@ -11,12 +11,12 @@ dest=${1:-.gpu}
 build='build-gpu'
 lib=/usr/lib/x86_64-linux-gnu
 
-programs=(pipelines/mllama-bench pipelines/mllama-caption tests/golden/test-golden tests/checkcuda/checkcuda
+programs=(pipelines/mllama-archive pipelines/mllama-bench pipelines/mllama-caption tests/golden/test-golden tests/checkcuda/checkcuda
   tests/gpu/dump-logits tests/gpu/dump-layers tests/gpu/test-device-errors tests/gpu/test-invariance
   tests/gpu/test-lifecycle tests/gpu/time-streams)
 libraries=(engine/libmllama.so.0 engine/libmllama-cuda.so gst-plugin/libgstmllama.so)
 gst_tools=(gst-launch-1.0 gst-inspect-1.0)
-gst_plugins=(app coreelements isomp4 multifile nvcodec openh264 typefindfunctions videoconvertscale videoparsersbad videotestsrc
+gst_plugins=(app coreelements isomp4 multifile jpeg nvcodec openh264 playback typefindfunctions videoconvertscale videoparsersbad videotestsrc
   png pnm)
 
 build_all() {

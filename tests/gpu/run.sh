@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Runs what needs a GPU, and merges what it finds into tests/gpu/record.json.
 #
-#   tests/gpu/run.sh [--part check|sanitize|parity|speed|streams|peers|element] [--out DIRECTORY] [--tier sm_80]
+#   tests/gpu/run.sh [--part check|sanitize|parity|speed|streams|archive|peers|element] [--out DIRECTORY] [--tier sm_80]
 #
 # Each part ends within nine minutes and writes DIRECTORY/PART.json; without --part all run one after the other. --tier
 # forces the kernels that every GPU from sm_80 on can run; nothing is merged then. README.md names the parts and what can
@@ -11,7 +11,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 . pipelines/lib/setup.sh
 
-parts=(check sanitize parity speed streams peers element)
+parts=(check sanitize parity speed streams archive peers element)
 out=build-gpu/results
 tier=
 while [ $# -gt 0 ]; do
@@ -34,7 +34,7 @@ link_build() {
   local file
   build_tree build-gpu --buildtype=release -Dcuda=enabled -Dgst-plugin=enabled -Dtests=enabled || exit
   mkdir -p build-gpu/bin
-  for file in pipelines/mllama-{bench,caption} tests/golden/test-golden tests/checkcuda/checkcuda \
+  for file in pipelines/mllama-{archive,bench,caption} tests/golden/test-golden tests/checkcuda/checkcuda \
     tests/gpu/{dump-logits,dump-layers,test-device-errors,test-invariance,test-lifecycle,time-streams} engine/libmllama.so.0 engine/libmllama-cuda.so \
     gst-plugin/libgstmllama.so; do
     ln -sf "$PWD/build-gpu/$file" build-gpu/bin/
@@ -87,12 +87,13 @@ run_part() {
     check) arguments+=(--bin "$bin" --small "$(make_checkpoint small)") ;;
     sanitize) arguments+=(--bin "$bin" --seconds "${MLLAMA_GPU_SECONDS:-530}") ;;
     parity) arguments+=(--programs "$bin" --small "$(make_checkpoint small)" --checkpoint "$(large)") ;;
+    archive) arguments+=(--bin "$bin" --checkpoint "$(large)" --work "$work") ;;
     speed | streams) arguments+=(--bin "$bin" --checkpoint "$(large)") ;;
     peers)
       [ -n "${MLLAMA_GPU_PEERS:-}" ] || { say "No peers: MLLAMA_GPU_PEERS is not set"; return 0; }
       arguments+=(--peers "$MLLAMA_GPU_PEERS" --seconds "${MLLAMA_GPU_SECONDS:-530}") ;;
     element) arguments+=(--bin "$bin" --work "$work") ;;
-    *) die "There is no part $1; parts are check, sanitize, parity, speed, streams, peers and element" ;;
+    *) die "There is no part $1; parts are check, sanitize, parity, speed, streams, archive, peers and element" ;;
   esac
   python3 "tests/gpu/$1.py" "${arguments[@]}"
 }

@@ -21,7 +21,7 @@ N_SHAPES = {0: 0.12, 1: 0.33, 2: 0.3, 3: 0.25}
 SCENE_BACKGROUNDS = {'plain': 0.5, 'graded': 0.25, 'noisy': 0.25}
 BACKGROUNDS = {'plain': 0.34, 'graded': 0.14, 'noisy': 0.12, 'pattern': 0.12, 'unknown': 0.28}
 UNKNOWNS = {'picture': 0.45, 'texture': 0.3, 'clip': 0.25}  # clips: drawings that have no name, on a background
-TEXTURES = ['leaves', 'fractal', 'cells', 'grating', 'collage', 'static', 'blocks']
+TEXTURES = ['leaves', 'fractal', 'cells', 'grating', 'collage', 'static', 'blocks', 'zigzag', 'bricks']
 # Patterns that videotestsrc scales with the frame, so that a picture of another size may stand for it.
 # Spokes are not: their lines have one width in every frame.
 SCALED_PATTERNS = {'smpte', 'smpte75', 'smpte100', 'gamut', 'pinwheel', 'gradient', 'smpte-rp-219', 'bar'}

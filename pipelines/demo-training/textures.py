@@ -44,6 +44,7 @@ def list_axes(h, w, device):
 PLANES = {
     'leaves': [(1, 3, 0.8)], 'fractal': [(1, None, None), (3, 4, 0.7)], 'grating': [(1, 2, 0.4)],
     'collage': [(1, 3, 0.8), (1, None, None), (3, 4, 0.7), (1, 2, 0.3)], 'blocks': [(1, 8, 0.8)], 'cells': [], 'static': [],
+    'zigzag': [], 'bricks': [],
 }
 N_LEAVES = 45
 
@@ -153,6 +154,42 @@ def make_blocks(planes, dice, n, h, w):
     rows, columns = (dice.shared.randrange(5, 14) for _ in range(2))
     wall = F.interpolate(dice.uniform(n, 3, rows, columns, high=255), (h, w), mode='nearest')
     return wall + 12 * planes[:, :1] * dice.uniform(n, 1, 1, 1)
+
+
+def turn_axes(dice, n, h, w):
+    """x and y, [n][h][w], turned by any angle."""
+    x, y = list_axes(h, w, dice.device)
+    angle = dice.uniform(n, 1, 1, high=math.pi)
+    return x * torch.cos(angle) + y * torch.sin(angle), y * torch.cos(angle) - x * torch.sin(angle)
+
+
+def step_wave(t, sharpness):
+    """0 and 1 by turns, each for half a unit, with soft edges."""
+    return (0.5 + sharpness * torch.sin(2 * math.pi * t)).clamp(0, 1)
+
+
+def mix_colours(dice, n, share):
+    """Two colours of each, and what is between them; share [n][h][w]."""
+    colours = dice.uniform(n, 2, 3, 1, 1, high=255)
+    return torch.lerp(colours[:, 0], colours[:, 1], share[:, None])
+
+
+def make_zigzag(_, dice, n, h, w):
+    u, v = turn_axes(dice, n, h, w)
+    pitch = 2 * 6 ** dice.uniform(n, 2, 1, 1)
+    tooth = ((u * pitch[:, 0]) % 1 - 0.5).abs() * dice.uniform(n, 1, 1, low=0.15, high=0.9) / pitch[:, 0]
+    return mix_colours(dice, n, step_wave((v + 2 * tooth) * pitch[:, 1], 1 + 7 * dice.uniform(n, 1, 1)))
+
+
+def make_bricks(_, dice, n, h, w):
+    """Rows that are shifted by half, each brick of a shade of its own."""
+    u, v = turn_axes(dice, n, h, w)
+    height, joint = 0.05 * 5 ** dice.uniform(n, 1, 1), dice.uniform(n, 1, 1, low=0.03, high=0.15)
+    row = torch.floor(v / height)
+    along = u / (height * dice.uniform(n, 1, 1, low=1.2, high=3)) + 0.5 * (row % 2)
+    shade = (torch.sin(row * 12.9898 + torch.floor(along) * 78.233) * 43758.5453) % 1 - 0.5
+    is_joint = ((along % 1 < joint) | (v / height % 1 < joint)).float()
+    return mix_colours(dice, n, is_joint) + (60 * (1 - is_joint) * shade * dice.uniform(n, 1, 1))[:, None]
 
 
 def vary(photos, dice):

@@ -108,7 +108,8 @@ enter (Run *run, const ArchiveClip *clip, const ArchiveAnnotation *annotation)
   GError *error = NULL;
 
   if (!archive_index_put (run->index, clip, run->settings, get_questions (run), run->options->questions->len,
-                          annotation, output, &error)) {
+                          annotation, output, &error) ||
+      !archive_outputs_finish (output, &error)) {
     stop (run, error);
     return;
   }
@@ -199,7 +200,8 @@ is_known (Run *run, const ArchiveClip *clip)
   g_autofree char *output = archive_options_get_output (run->options, clip);
 
   return !run->options->force && archive_index_has (run->index, clip, run->settings, output) &&
-         archive_outputs_exist (output, get_questions (run), run->options->questions->len);
+         archive_outputs_exist (output, get_questions (run), run->options->questions->len,
+                                archive_index_count_thumbnails (run->index, clip));
 }
 
 static void

@@ -15,6 +15,11 @@ typedef enum {
 } ArchiveErrorCode;
 GQuark archive_error_quark (void);
 
+/* archive_write_file: the file is this text or what it was before. Its temporary name is PATH.part, so that what a
+ * killed process leaves is written over by the next. is_durable: it outlives a loss of power, once its folder is
+ * synced. */
+gboolean archive_write_file (const char *path, const char *text, gboolean is_durable, GError **error);
+
 /* A file to annotate. */
 typedef struct {
   char *path; /* absolute */

@@ -152,7 +152,7 @@ read_list (const char *list, GError **error)
 }
 
 static gboolean
-add_listed (Search *search, const char *path, const char *base, GError **error)
+add_listed (Search *search, GHashTable *known, const char *path, const char *base, GError **error)
 {
   g_autofree char *absolute = g_canonicalize_filename (path, NULL);
   const gsize n = base ? strlen (base) : 0;
@@ -161,6 +161,8 @@ add_listed (Search *search, const char *path, const char *base, GError **error)
     g_set_error (error, ARCHIVE_ERROR, ARCHIVE_ERROR_USAGE, "%s is a folder; a list names clips", path);
     return FALSE;
   }
+  if (!g_hash_table_add (known, g_strdup (absolute)))
+    return TRUE;
   if (!add_path (search, path, error))
     return FALSE;
   ArchiveClip *clip = g_ptr_array_index (search->clips, search->clips->len - 1);
@@ -177,12 +179,13 @@ archive_clips_read (const char *list, const char *base, GError **error)
   g_autoptr (GPtrArray) clips = g_ptr_array_new_with_free_func ((GDestroyNotify) archive_clip_free);
   g_autofree char *text = read_list (list, error), *absolute_base = base ? g_canonicalize_filename (base, NULL) : NULL;
   g_auto (GStrv) lines = text ? g_strsplit (text, "\n", -1) : NULL;
+  g_autoptr (GHashTable) known = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   Search search = {.clips = clips, .is_one_path = TRUE};
 
   if (!text)
     return NULL;
   for (char **line = lines; *line; line++)
-    if (**line && !add_listed (&search, *line, absolute_base, error))
+    if (**line && !add_listed (&search, known, *line, absolute_base, error))
       return NULL;
   return g_steal_pointer (&clips);
 }

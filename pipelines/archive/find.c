@@ -55,6 +55,15 @@ print_text (const ArchiveMatch *match)
     printf ("    %s\n", thumbnail);
 }
 
+/* Names of files are any bytes, and JSON is UTF-8. */
+static void
+set_path (JsonObject *object, const char *name, const char *path)
+{
+  g_autofree char *valid = g_utf8_make_valid (path, -1);
+
+  json_object_set_string_member (object, name, valid);
+}
+
 static void
 print_json (const ArchiveMatch *match)
 {
@@ -63,14 +72,14 @@ print_json (const ArchiveMatch *match)
   JsonObject *object = json_object_new ();
 
   json_node_take_object (root, object);
-  json_object_set_string_member (object, "clip", match->path);
+  set_path (object, "clip", match->path);
   json_object_set_double_member (object, "start", (double) match->start_ns * 1e-9);
   json_object_set_double_member (object, "end", (double) match->end_ns * 1e-9);
   json_object_set_string_member (object, "question", match->question);
   json_object_set_string_member (object, "text", match->text);
   json_object_set_double_member (object, "confidence", match->confidence);
   if (thumbnail)
-    json_object_set_string_member (object, "thumbnail", thumbnail);
+    set_path (object, "thumbnail", thumbnail);
   json_object_set_double_member (object, "score", match->score);
   g_autofree char *line = json_to_string (root, FALSE);
   puts (line);
@@ -105,6 +114,15 @@ parse_since (const char *text, gint64 *ns, GError **error)
   return FALSE;
 }
 
+/* Whoever ends it with a slash means that folder, and none whose name is longer. */
+static char *
+make_beginning (const char *path)
+{
+  g_autofree char *absolute = g_canonicalize_filename (path, NULL);
+
+  return g_strconcat (absolute, g_str_has_suffix (path, "/") && absolute[1] ? "/" : "", NULL);
+}
+
 static gboolean
 parse (Options *options, int *argc, char ***argv, GError **error)
 {
@@ -124,8 +142,9 @@ parse (Options *options, int *argc, char ***argv, GError **error)
   options->n_most = DEFAULT_MOST;
   g_option_context_add_main_entries (context, entries, NULL);
   g_option_context_set_summary (context,
-                                "Finds captions that have all the WORDs, in any form, the best first; without any, all "
-                                "of them by clip and time.");
+                                "Finds captions that have all the WORDs, in any form, the best first: those that say "
+                                "little else. Of words that very many have, the captions entered last are looked at. "
+                                "Without WORDs all of them, by clip and time.");
   if (!g_option_context_parse (context, argc, argv, error))
     return FALSE;
   if (options->n_most < 1)
@@ -142,7 +161,7 @@ archive_find (int argc, char **argv, GError **error)
   if (!parse (&options, &argc, &argv, error) || !parse_since (options.since, &query.since_ns, error))
     return FALSE;
   g_autofree char *words = options.words ? g_strjoinv (" ", options.words) : NULL;
-  g_autofree char *below = options.below ? g_canonicalize_filename (options.below, NULL) : NULL;
+  g_autofree char *below = options.below ? make_beginning (options.below) : NULL;
   g_autoptr (ArchiveIndex) index = archive_index_open (options.index ? options.index : "archive.db", FALSE, error);
   query.words = words;
   query.below = below;

@@ -4,11 +4,13 @@
 #include <gio/gio.h>
 #include <sqlite3.h>
 
+#include "index-rank.h"
 #include "index-statement.h"
 
 #define VERSION     1
 #define SCHEMA_PATH "/archive/schema.sql"
-#define PATIENCE_MS 60000 /* for other writers */
+#define PATIENCE_MS 60000  /* for other writers */
+#define CANDIDATES  "2000" /* captions that have the words and are ranked: those entered last */
 
 struct _ArchiveIndex {
   sqlite3 *db;
@@ -22,29 +24,43 @@ read_schema (void)
   return g_strndup (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes));
 }
 
-static gint64
-read_version (ArchiveIndex *index)
+/* Whether nothing is in the file, not even a version. */
+static gboolean
+is_blank (ArchiveIndex *index)
 {
-  gint64 version = -1;
+  gint64 n = -1;
 
-  archive_read_number (index->db, &version, NULL, "PRAGMA user_version", "");
-  return version;
+  return archive_read_number (
+             index->db, &n, NULL,
+             "SELECT count(*) + (SELECT abs (user_version) FROM pragma_user_version) FROM sqlite_schema", "") &&
+         n == 0;
 }
 
 static gboolean
-check_or_make_schema (ArchiveIndex *index, GError **error)
+check_version (ArchiveIndex *index, GError **error)
 {
-  const gint64 version = read_version (index);
-  g_autofree char *schema = version == 0 ? read_schema () : NULL;
+  gint64 version = 0;
 
-  if (version != 0 && version != VERSION) {
+  if (!archive_read_number (index->db, &version, error, "PRAGMA user_version", ""))
+    return FALSE;
+  if (version == VERSION)
+    return TRUE;
+  if (version == 0)
+    g_set_error_literal (error, ARCHIVE_ERROR, ARCHIVE_ERROR_OUTPUT, "It is no index of mllama-archive");
+  else
     g_set_error (error, ARCHIVE_ERROR, ARCHIVE_ERROR_OUTPUT,
                  "It is an index of version %" G_GINT64_FORMAT ", and this program knows version %d; use the program "
                  "that wrote it, or another file for --index",
                  version, VERSION);
-    return FALSE;
-  }
-  if (!schema || sqlite3_exec (index->db, schema, NULL, NULL, NULL) == SQLITE_OK)
+  return FALSE;
+}
+
+static gboolean
+make_schema (ArchiveIndex *index, GError **error)
+{
+  g_autofree char *schema = read_schema ();
+
+  if (!is_blank (index) || sqlite3_exec (index->db, schema, NULL, NULL, NULL) == SQLITE_OK)
     return TRUE;
   archive_set_error (index->db, error);
   return FALSE;
@@ -57,15 +73,41 @@ finish (ArchiveIndex *index, gboolean is_good, GError **error)
   return archive_execute (index->db, is_good ? error : NULL, is_good ? "COMMIT" : "ROLLBACK", "") && is_good;
 }
 
-/* Two processes may find the file empty at once: the second waits for the first. */
+/* SQLite does not wait for others when it changes the mode, which happens once in a file's life. */
 static gboolean
-prepare_file (ArchiveIndex *index, GError **error)
+choose_wal (ArchiveIndex *index, GError **error)
 {
-  return archive_execute (index->db, error, "PRAGMA journal_mode = WAL", "") &&
-         archive_execute (index->db, error, "PRAGMA synchronous = FULL", "") &&
-         archive_execute (index->db, error, "PRAGMA foreign_keys = ON", "") &&
-         archive_execute (index->db, error, "BEGIN IMMEDIATE", "") &&
-         finish (index, check_or_make_schema (index, error), error);
+  const gint64 end = g_get_monotonic_time () + PATIENCE_MS * 1000;
+
+  while (sqlite3_exec (index->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) != SQLITE_OK) {
+    if (sqlite3_errcode (index->db) != SQLITE_BUSY || g_get_monotonic_time () > end) {
+      archive_set_error (index->db, error);
+      return FALSE;
+    }
+    g_usleep (10000);
+  }
+  return TRUE;
+}
+
+static gboolean
+add_rank (ArchiveIndex *index, GError **error)
+{
+  if (archive_rank_register (index->db))
+    return TRUE;
+  g_set_error_literal (error, ARCHIVE_ERROR, ARCHIVE_ERROR_OUTPUT, "This SQLite has no FTS5");
+  return FALSE;
+}
+
+/* Two processes may find the file blank at once: the second waits for the first. */
+static gboolean
+prepare_file (ArchiveIndex *index, gboolean may_create, GError **error)
+{
+  if (may_create && is_blank (index) &&
+      (!choose_wal (index, error) || !archive_execute (index->db, error, "BEGIN IMMEDIATE", "") ||
+       !finish (index, make_schema (index, error), error)))
+    return FALSE;
+  return check_version (index, error) && archive_execute (index->db, error, "PRAGMA synchronous = FULL", "") &&
+         archive_execute (index->db, error, "PRAGMA foreign_keys = ON", "") && add_rank (index, error);
 }
 
 ArchiveIndex *
@@ -81,7 +123,7 @@ archive_index_open (const char *path, gboolean may_create, GError **error)
     return NULL;
   }
   sqlite3_busy_timeout (index->db, PATIENCE_MS);
-  if (prepare_file (index, &fault))
+  if (prepare_file (index, may_create, &fault))
     return g_steal_pointer (&index);
   g_propagate_prefixed_error (error, g_steal_pointer (&fault), "%s: ", path);
   return NULL;
@@ -109,6 +151,18 @@ archive_index_has (ArchiveIndex *index, const ArchiveClip *clip, const ArchiveSe
       "AND modified_ns = ? AND hash = ? AND output = ? AND error IS NULL",
       "siiss", clip->path, (gint64) clip->size, clip->modified_ns, settings->hash, output);
   return n > 0;
+}
+
+guint
+archive_index_count_thumbnails (ArchiveIndex *index, const ArchiveClip *clip)
+{
+  gint64 n = 0;
+
+  archive_read_number (index->db, &n, NULL,
+                       "SELECT count(DISTINCT thumbnail) FROM captions WHERE clip = (SELECT id FROM clips WHERE path = "
+                       "?)",
+                       "s", clip->path);
+  return (guint) n;
 }
 
 static gboolean
@@ -251,7 +305,12 @@ archive_index_merge (ArchiveIndex *index, const char *path, guint *n_clips, guin
   /* Opening tells whether it is an index, and of which version. */
   g_autoptr (ArchiveIndex) other = archive_index_open (path, FALSE, error);
 
-  if (!other || !archive_execute (index->db, error, "ATTACH ? AS new", "s", path))
+  if (!other)
+    return FALSE;
+  /* As "merge all.db *.db" says it: it would wait for itself. */
+  if (g_str_equal (sqlite3_db_filename (index->db, "main"), sqlite3_db_filename (other->db, "main")))
+    return TRUE;
+  if (!archive_execute (index->db, error, "ATTACH ? AS new", "s", path))
     return FALSE;
   const gboolean is_good = archive_execute (index->db, error, "BEGIN IMMEDIATE", "") &&
                            finish (index, take_over (index, n_clips, n_taken, error), error);
@@ -275,18 +334,49 @@ quote_words (const char *words)
 
 #define COLUMNS                                                                                                        \
   "SELECT clips.path, clips.output, questions.name, captions.text, captions.thumbnail, start_ns, end_ns, "             \
-  "modified_ns, "                                                                                                      \
-  "confidence, "
-#define FILTER                                                                                                         \
-  " WHERE (?1 IS NULL OR questions.name = ?1) AND (?2 IS NULL OR substr(clips.path, 1, length(?2)) = ?2) "             \
-  "AND modified_ns >= ?3 "
-#define JOINS " JOIN clips ON clips.id = captions.clip JOIN questions ON questions.id = captions.question"
+  "modified_ns, confidence, "
+#define IS_ASKED "(?1 IS NULL OR captions.question IN (SELECT id FROM questions WHERE name = ?1)) "
+#define IS_CHOSEN                                                                                                      \
+  "captions.clip IN (SELECT id FROM clips WHERE (?2 IS NULL OR substr(path, 1, length(?2)) = ?2) AND modified_ns >= "  \
+  "?3)"
 
+/* ?6: which clips may be found. */
+enum {
+  ALL_CLIPS,
+  FEW_CLIPS,
+  MANY_CLIPS
+};
+#define A_FEW "10" /* of how many one is few */
+
+/* Common words are in a great part of all captions: to rank them all would take seconds of a million. Of few clips the
+ * captions are listed before words are looked for; else each caption that has the words is looked at, until there are
+ * enough. Only what is left in the end is joined with the rest. */
 static const char *const search_words =
-    COLUMNS "captions_text.rank FROM captions_text JOIN captions ON captions.id = captions_text.rowid" JOINS FILTER
-            "AND captions_text MATCH ?4 ORDER BY captions_text.rank LIMIT ?5";
+    "WITH found AS MATERIALIZED (SELECT captions.id AS id, share (captions_text) AS score "
+    "FROM captions_text CROSS JOIN captions ON captions.id = captions_text.rowid WHERE captions_text MATCH ?4 "
+    "AND (?6 <> 1 OR +captions_text.rowid IN (SELECT id FROM captions WHERE " IS_CHOSEN ")) AND (?6 <> 2 OR " IS_CHOSEN
+    ") AND " IS_ASKED "ORDER BY captions_text.rowid DESC LIMIT max(?5, " CANDIDATES ")) " COLUMNS
+    "score FROM (SELECT * FROM found ORDER BY score, id LIMIT ?5) best JOIN captions ON captions.id = best.id "
+    "JOIN clips ON clips.id = captions.clip JOIN questions ON questions.id = captions.question "
+    "ORDER BY score, captions.id";
 static const char *const search_all =
-    COLUMNS "0 FROM captions" JOINS FILTER "AND ?4 IS NULL ORDER BY clips.path, start_ns, captions.id LIMIT ?5";
+    COLUMNS "0 FROM clips CROSS JOIN captions ON captions.clip = clips.id JOIN questions ON questions.id = "
+            "captions.question WHERE " IS_CHOSEN " AND " IS_ASKED "AND ?4 IS NULL AND ?6 >= 0 "
+            "ORDER BY clips.path, start_ns, captions.id LIMIT ?5";
+
+static gint64
+count_clips (ArchiveIndex *index, const ArchiveQuery *query)
+{
+  gint64 is_few = 0;
+
+  if (!query->below && query->since_ns == G_MININT64)
+    return ALL_CLIPS;
+  archive_read_number (index->db, &is_few, NULL,
+                       "SELECT count(*) FILTER (WHERE (?1 IS NULL OR substr(path, 1, length(?1)) = ?1) AND "
+                       "modified_ns >= ?2) * " A_FEW " <= count(*) FROM clips",
+                       "si", query->below, query->since_ns);
+  return is_few ? FEW_CLIPS : MANY_CLIPS;
+}
 
 static const char *
 get_text (sqlite3_stmt *statement, int column)
@@ -318,8 +408,8 @@ archive_index_search (ArchiveIndex *index, const ArchiveQuery *query, ArchiveMat
   g_autofree char *words = query->words ? quote_words (query->words) : NULL;
   const gboolean has_words = words && *words;
   sqlite3_stmt *statement =
-      archive_prepare (index->db, error, has_words ? search_words : search_all, "ssisi", query->question, query->below,
-                       query->since_ns, has_words ? words : NULL, (gint64) query->n_most);
+      archive_prepare (index->db, error, has_words ? search_words : search_all, "ssisii", query->question, query->below,
+                       query->since_ns, has_words ? words : NULL, (gint64) query->n_most, count_clips (index, query));
   int status = SQLITE_ERROR;
 
   if (!statement)

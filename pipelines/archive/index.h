@@ -18,7 +18,8 @@ typedef struct {
   char *hash; /* SHA-256 of text, in hexadecimal digits */
 } ArchiveSettings;
 
-/* archive_index_open: makes the file if may_create. OUTPUT: not an index, one of a newer version, or not there. */
+/* archive_index_open: makes the file if may_create. OUTPUT: not an index, one of a newer version, or not there; such a
+ * file stays as it is. */
 ArchiveIndex *archive_index_open (const char *path, gboolean may_create, GError **error);
 void archive_index_free (ArchiveIndex *index);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (ArchiveIndex, archive_index_free)
@@ -26,6 +27,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (ArchiveIndex, archive_index_free)
 /* archive_index_has: whether the clip, as it is now, was annotated with these settings into output. */
 gboolean archive_index_has (ArchiveIndex *index, const ArchiveClip *clip, const ArchiveSettings *settings,
                             const char *output);
+/* archive_index_count_thumbnails: of a clip that it has. */
+guint archive_index_count_thumbnails (ArchiveIndex *index, const ArchiveClip *clip);
 /* archive_index_put: in place of what was known of the clip. questions [n]; output: what a clip's files begin with. */
 gboolean archive_index_put (ArchiveIndex *index, const ArchiveClip *clip, const ArchiveSettings *settings,
                             const ArchiveQuestion *questions, guint n_questions, const ArchiveAnnotation *annotation,
@@ -50,12 +53,13 @@ typedef struct {
 typedef struct {
   const char *path, *output, *question, *text, *thumbnail; /* thumbnail: may be NULL */
   gint64 start_ns, end_ns, modified_ns;
-  double confidence, score; /* score: BM25, less is better */
+  double confidence, score; /* score: less is better, -1 is best */
 } ArchiveMatch;
 
 typedef void (*ArchiveMatchFunc) (const ArchiveMatch *match, gpointer data);
 
-/* archive_index_search: best first, or by path and time where there are no words. */
+/* archive_index_search: best first, or by path and time where there are no words. Of captions that have the words those
+ * entered last are ranked, 2000 or n_most. */
 gboolean archive_index_search (ArchiveIndex *index, const ArchiveQuery *query, ArchiveMatchFunc func, gpointer data,
                                GError **error);
 

@@ -18,6 +18,7 @@ typedef struct {
   const char *name, *summary;
   /* FALSE without an error: not all of it was done, and that was told. */
   gboolean (*run) (int argc, char **argv, GError **error);
+  gboolean plays; /* needs GStreamer, which takes longer to start than a search */
 } Command;
 
 static gboolean
@@ -29,11 +30,11 @@ annotate (int argc, char **argv, GError **error)
 }
 
 static const Command commands[] = {
-    {"annotate", "captions clips and enters them into an index", annotate},
-    {"search", "finds captions in an index", archive_find},
-    {"report", "writes an index as a page to search and play", archive_report},
-    {"plan", "shares clips out among several runs", archive_plan},
-    {"merge", "enters the clips of other indexes into one", archive_merge},
+    {"annotate", "captions clips and enters them into an index", annotate, TRUE},
+    {"search", "finds captions in an index", archive_find, FALSE},
+    {"report", "writes an index as a page to search and play", archive_report, FALSE},
+    {"plan", "shares clips out among several runs", archive_plan, TRUE},
+    {"merge", "enters the clips of other indexes into one", archive_merge, FALSE},
 };
 
 static void
@@ -52,6 +53,8 @@ run_command (const Command *command, int argc, char **argv)
   g_autoptr (GError) error = NULL;
 
   g_set_prgname (name);
+  if (command->plays)
+    gst_init (NULL, NULL);
   const gboolean is_done = command->run (argc, argv, &error);
   if (!error)
     return is_done ? STATUS_DONE : STATUS_FAILED;
@@ -65,7 +68,6 @@ int
 main (int argc, char **argv)
 {
   setlocale (LC_ALL, "");
-  gst_init (NULL, NULL);
   if (argc > 1 && (g_str_equal (argv[1], "--help") || g_str_equal (argv[1], "-h"))) {
     print_usage (stdout);
     return STATUS_DONE;

@@ -10,7 +10,8 @@
 
 #include "text.h"
 
-#define FLAGS (G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE)
+#define LINES       ".jsonl"
+#define WHOLE_LINES ".jsonl.part" /* until the clip is entered */
 
 /* --- what the files say --- */
 
@@ -104,12 +105,8 @@ static gboolean
 write_file (char *path, char *contents, GError **error)
 {
   g_autofree char *own_path = path, *own_contents = contents;
-  g_autoptr (GError) fault = NULL;
 
-  if (g_file_set_contents_full (path, contents, -1, FLAGS, 0666, &fault))
-    return TRUE;
-  g_set_error (error, ARCHIVE_ERROR, ARCHIVE_ERROR_OUTPUT, "%s cannot be written: %s", path, fault->message);
-  return FALSE;
+  return archive_write_file (path, contents, TRUE, error);
 }
 
 static void
@@ -184,18 +181,35 @@ put_thumbs (const char *output, const char *thumbs, GError **error)
   return fail (error, "Thumbnails cannot be put into", path);
 }
 
+/* From now on the files are not what the index says of them. */
+static gboolean
+remove_sign (const char *output, GError **error)
+{
+  g_autofree char *lines = g_strconcat (output, LINES, NULL);
+
+  return g_unlink (lines) != 0 || sync_folder_of (lines, error);
+}
+
+gboolean
+archive_outputs_finish (const char *output, GError **error)
+{
+  g_autofree char *lines = g_strconcat (output, LINES, NULL), *whole = g_strconcat (output, WHOLE_LINES, NULL);
+
+  return g_rename (whole, lines) == 0 || fail (error, "There is no renaming", whole);
+}
+
 gboolean
 archive_outputs_write (const char *output, const char *thumbs, const ArchiveQuestion *questions, guint n_questions,
                        const ArchiveAnnotation *annotation, GError **error)
 {
-  if (!sync_thumbs (thumbs, error) || !put_thumbs (output, thumbs, error))
+  if (!sync_thumbs (thumbs, error) || !remove_sign (output, error) || !put_thumbs (output, thumbs, error))
     return FALSE;
   for (guint i = 0; i < n_questions; i++) {
     if (!write_file (make_path (output, &questions[i], i == 0, "vtt"), make_subtitles (annotation, i, TRUE), error) ||
         !write_file (make_path (output, &questions[i], i == 0, "srt"), make_subtitles (annotation, i, FALSE), error))
       return FALSE;
   }
-  return write_file (make_path (output, questions, TRUE, "jsonl"), make_lines (annotation, questions), error) &&
+  return write_file (g_strconcat (output, WHOLE_LINES, NULL), make_lines (annotation, questions), error) &&
          sync_folder_of (output, error);
 }
 
@@ -207,13 +221,24 @@ exists (char *path)
   return g_file_test (path, G_FILE_TEST_EXISTS);
 }
 
+static gboolean
+has_thumbs (const char *output, guint n)
+{
+  g_autofree char *path = g_strconcat (output, ".thumbs", NULL);
+  g_autoptr (GDir) folder = g_dir_open (path, 0, NULL);
+  guint n_found = 0;
+
+  while (folder && g_dir_read_name (folder))
+    n_found++;
+  return folder && n_found >= n;
+}
+
 gboolean
-archive_outputs_exist (const char *output, const ArchiveQuestion *questions, guint n_questions)
+archive_outputs_exist (const char *output, const ArchiveQuestion *questions, guint n_questions, guint n_thumbnails)
 {
   for (guint i = 0; i < n_questions; i++)
     if (!exists (make_path (output, &questions[i], i == 0, "vtt")) ||
         !exists (make_path (output, &questions[i], i == 0, "srt")))
       return FALSE;
-  return exists (make_path (output, questions, TRUE, "jsonl")) &&
-         exists (make_path (output, questions, TRUE, "thumbs"));
+  return exists (g_strconcat (output, LINES, NULL)) && has_thumbs (output, n_thumbnails);
 }

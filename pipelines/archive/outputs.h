@@ -9,11 +9,15 @@ G_BEGIN_DECLS
 
 /* archive_outputs_prepare: an empty folder for the clip's thumbnails, below a temporary name (transfer full). */
 char *archive_outputs_prepare (const char *output, GError **error);
-/* archive_outputs_write: all files, in place of those that are there; thumbs is what _prepare returned. */
+/* archive_outputs_write: all files, in place of those that are there; thumbs is what _prepare returned. OUTPUT.jsonl is
+ * the sign that they are whole and as the index says: it goes first, and comes back, by _finish, once the clip is
+ * entered. */
 gboolean archive_outputs_write (const char *output, const char *thumbs, const ArchiveQuestion *questions,
                                 guint n_questions, const ArchiveAnnotation *annotation, GError **error);
-/* archive_outputs_exist: whether all of them are there. */
-gboolean archive_outputs_exist (const char *output, const ArchiveQuestion *questions, guint n_questions);
+gboolean archive_outputs_finish (const char *output, GError **error);
+/* archive_outputs_exist: whether all of them are there, of thumbnails so many. */
+gboolean archive_outputs_exist (const char *output, const ArchiveQuestion *questions, guint n_questions,
+                                guint n_thumbnails);
 /* archive_outputs_discard: what _prepare made, of a clip that failed. */
 void archive_outputs_discard (const char *thumbs);
 

@@ -11,7 +11,7 @@
 
 typedef struct {
   gint n_shards;
-  char *output;
+  char *output, *list;
   char **paths, **include, **exclude;
 } Options;
 
@@ -19,6 +19,7 @@ static void
 clear_options (Options *options)
 {
   g_free (options->output);
+  g_free (options->list);
   g_strfreev (options->paths);
   g_strfreev (options->include);
   g_strfreev (options->exclude);
@@ -126,6 +127,7 @@ parse (Options *options, int *argc, char ***argv, GError **error)
       {"shards", 0, 0, G_OPTION_ARG_INT, &options->n_shards, "How many", "N"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &options->output, "Where shard-0.txt and the others are written",
        "FOLDER"},
+      {"files-from", 0, 0, G_OPTION_ARG_FILENAME, &options->list, "As of annotate", "FILE"},
       {"include", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->include, "As of annotate", "PATTERN"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->exclude, "As of annotate", "PATTERN"},
       {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options->paths, NULL, "PATH..."},
@@ -143,8 +145,8 @@ parse (Options *options, int *argc, char ***argv, GError **error)
     fault = "--shards takes a number from 1 to 10000";
   else if (!options->output)
     fault = "--output has to say where the lists go";
-  else if (!options->paths)
-    fault = "Name clips, or folders of clips";
+  else if (!options->paths == !options->list)
+    fault = "Name clips, or folders of clips, or a list of clips by --files-from";
   if (fault)
     g_set_error_literal (error, ARCHIVE_ERROR, ARCHIVE_ERROR_USAGE, fault);
   return !fault;
@@ -157,6 +159,8 @@ archive_plan (int argc, char **argv, GError **error)
 
   if (!parse (&options, &argc, &argv, error))
     return FALSE;
-  g_autoptr (GPtrArray) clips = archive_clips_find (options.paths, options.include, options.exclude, error);
+  g_autoptr (GPtrArray) clips = options.list
+                                    ? archive_clips_read (options.list, NULL, error)
+                                    : archive_clips_find (options.paths, options.include, options.exclude, error);
   return clips && check (&options, clips, error) && measure (clips, error) && write_plan (&options, clips, error);
 }

@@ -118,7 +118,7 @@ write_metrics (ArchiveProgress *progress, const ArchiveCounts *counts)
                  (double) counts->video_ns * 1e-9);
   append_metric (text, "mllama_archive_rows_per_step", "gauge", "Answers that a decode step advances, on the mean.",
                  counts->occupancy);
-  if (g_file_set_contents (progress->metrics, text->str, -1, &error))
+  if (archive_write_file (progress->metrics, text->str, FALSE, &error))
     return;
   archive_progress_tell (progress, TRUE, "%s; no more metrics are written", error->message);
   g_clear_pointer (&progress->metrics, g_free);

@@ -4,11 +4,13 @@
 #include <gio/gio.h>
 #include <gst/app/gstappsink.h>
 #include <json-glib/json-glib.h>
+#include <string.h>
 
-#include "frame-filter.h"
+#include "source.h"
 #include "thumbnailer.h"
 
 #define POLL_TIME (100 * GST_MSECOND)
+#define MAX_STUCK 5 /* polls in which nothing moves */
 
 struct _ArchiveSlot {
   GstElement *pipeline, *element, *source; /* the source is that of the clip in work */
@@ -27,7 +29,8 @@ struct _ArchiveSlot {
 
   GMutex lock; /* guards what follows */
   ArchiveAnnotation *annotation;
-  gint64 position; /* up to where frames have come, from the start */
+  GstClockTime *reached; /* [n_questions] the frame that each is at */
+  gint64 position;       /* up to where frames have come, from the start */
   GError *error;
   char *missing; /* what GStreamer lacks to decode the clip */
 };
@@ -71,6 +74,18 @@ take_frame (ArchiveSlot *slot, GstBuffer *frame)
                   : pts + 1;
 }
 
+/* As the element turns them for the model. */
+static void
+take_tags (ArchiveSlot *slot, GstEvent *event)
+{
+  GstVideoOrientationMethod orientation;
+  GstTagList *tags;
+
+  gst_event_parse_tag (event, &tags);
+  if (gst_video_orientation_from_tag (tags, &orientation))
+    archive_thumbnailer_turn (slot->thumbnailer, orientation);
+}
+
 static GstPadProbeReturn
 watch_sink (GstPad *pad, GstPadProbeInfo *info, gpointer data)
 {
@@ -81,6 +96,8 @@ watch_sink (GstPad *pad, GstPadProbeInfo *info, gpointer data)
     take_frame (slot, GST_PAD_PROBE_INFO_BUFFER (info));
   } else if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS) {
     take_caps (slot, event);
+  } else if (GST_EVENT_TYPE (event) == GST_EVENT_TAG) {
+    take_tags (slot, event);
   } else if (GST_EVENT_TYPE (event) == GST_EVENT_SEGMENT) {
     gst_event_copy_segment (event, &slot->segment);
     slot->due = slot->segment.start;
@@ -130,6 +147,18 @@ extend_caption (ArchiveSlot *slot, guint question, GstClockTime start, GstClockT
   return is_same;
 }
 
+/* Texts of questions come in any order: a frame is done with when all of them are past it. */
+static void
+note_reached (ArchiveSlot *slot, guint question, GstClockTime frame)
+{
+  g_mutex_lock (&slot->lock);
+  slot->reached[question] = frame;
+  for (guint i = 0; i < slot->n_questions; i++)
+    frame = MIN (frame, slot->reached[i]);
+  g_mutex_unlock (&slot->lock);
+  archive_thumbnailer_forget (slot->thumbnailer, frame);
+}
+
 static void
 add_caption (ArchiveSlot *slot, guint question, const GstSegment *segment, GstBuffer *buffer, JsonObject *line)
 {
@@ -140,13 +169,16 @@ add_caption (ArchiveSlot *slot, guint question, const GstSegment *segment, GstBu
   ArchiveCaption *caption;
   GError *error = NULL;
 
-  if (extend_caption (slot, question, start, end, id))
+  if (extend_caption (slot, question, start, end, id)) {
+    note_reached (slot, question, GST_BUFFER_PTS (buffer));
     return;
+  }
   caption = g_new0 (ArchiveCaption, 1);
   *caption = (ArchiveCaption){.question = question, .id = id, .start = start, .end = end};
   caption->text = g_strdup (json_object_get_string_member (line, "text"));
   caption->confidence = json_object_get_double_member_with_default (line, "confidence", 0);
   caption->thumbnail = archive_thumbnailer_write (slot->thumbnailer, frame, &error);
+  note_reached (slot, question, frame);
   g_mutex_lock (&slot->lock);
   g_ptr_array_add (slot->annotation->captions, caption);
   g_mutex_unlock (&slot->lock);
@@ -241,6 +273,7 @@ archive_slot_new (const ArchiveOptions *options, GError **error)
   slot->interval = interval;
   slot->decodes_all = options->decodes_all || interval == 0;
   slot->n_questions = options->questions->len;
+  slot->reached = g_new0 (GstClockTime, slot->n_questions);
   build (slot, options);
   return open_model (slot, error) ? g_steal_pointer (&slot) : NULL;
 }
@@ -256,6 +289,7 @@ archive_slot_free (ArchiveSlot *slot)
   g_clear_object (&slot->pipeline);
   g_clear_object (&slot->element);
   archive_thumbnailer_free (slot->thumbnailer);
+  g_free (slot->reached);
   g_free (slot);
 }
 
@@ -272,55 +306,13 @@ archive_slot_read_occupancy (const ArchiveSlot *slot)
 
 /* --- a clip --- */
 
-/* parsebin shows every stream; the first of pictures is taken. */
 static void
-link_parsed (GstElement *parser, GstPad *pad, gpointer data)
-{
-  GstElement *next = data;
-  g_autoptr (GstPad) sink = gst_element_get_static_pad (next, "sink");
-  g_autoptr (GstCaps) caps = gst_pad_query_caps (pad, NULL);
-  const char *type = gst_caps_get_size (caps) > 0 ? gst_structure_get_name (gst_caps_get_structure (caps, 0)) : "";
-
-  if (!gst_pad_is_linked (sink) && (g_str_has_prefix (type, "video/") || g_str_has_prefix (type, "image/")))
-    gst_pad_link (pad, sink);
-}
-
-static void
-link_decoded (GstElement *decoder, GstPad *pad, gpointer data)
+link_source (GstElement *source, GstPad *pad, gpointer data)
 {
   ArchiveSlot *slot = data;
   g_autoptr (GstPad) sink = gst_element_get_static_pad (slot->element, "sink");
-  GstPad *ghost;
 
-  if (gst_pad_is_linked (sink))
-    return;
-  ghost = gst_ghost_pad_new ("src", pad);
-  gst_pad_set_active (ghost, TRUE);
-  gst_element_add_pad (slot->source, ghost);
-  gst_pad_link (ghost, sink);
-}
-
-/* filesrc ! parsebin ! frame filter ! decodebin */
-static GstElement *
-make_source (ArchiveSlot *slot, const ArchiveClip *clip)
-{
-  GstElement *bin = gst_bin_new (NULL);
-  GstElement *file = gst_element_factory_make ("filesrc", NULL), *parser = gst_element_factory_make ("parsebin", NULL);
-  GstElement *decoder = gst_element_factory_make ("decodebin", NULL), *first = decoder;
-  g_autoptr (GstCaps) caps = gst_caps_from_string ("video/x-raw(ANY)");
-
-  g_object_set (file, "location", clip->path, NULL);
-  g_object_set (decoder, "caps", caps, "expose-all-streams", FALSE, NULL);
-  gst_bin_add_many (GST_BIN (bin), file, parser, decoder, NULL);
-  if (!slot->decodes_all) {
-    first = archive_frame_filter_new (slot->interval);
-    gst_bin_add (GST_BIN (bin), first);
-    gst_element_link (first, decoder);
-  }
-  gst_element_link (file, parser);
-  g_signal_connect (parser, "pad-added", G_CALLBACK (link_parsed), first);
-  g_signal_connect (decoder, "pad-added", G_CALLBACK (link_decoded), slot);
-  return bin;
+  gst_pad_link (pad, sink);
 }
 
 static void
@@ -331,7 +323,9 @@ start_clip (ArchiveSlot *slot, const ArchiveClip *clip, const char *thumbs)
   slot->n_frames = 0;
   slot->position = 0;
   slot->annotation = archive_annotation_new ();
-  slot->source = make_source (slot, clip);
+  memset (slot->reached, 0, slot->n_questions * sizeof *slot->reached);
+  slot->source = archive_source_new (clip->path, slot->decodes_all ? 0 : slot->interval);
+  g_signal_connect (slot->source, "pad-added", G_CALLBACK (link_source), slot);
   gst_bin_add (GST_BIN (slot->pipeline), slot->source);
   gst_element_set_state (slot->pipeline, GST_STATE_PLAYING);
 }
@@ -355,7 +349,8 @@ is_from_element (const ArchiveSlot *slot, GstMessage *message)
   return GST_MESSAGE_SRC (message) == GST_OBJECT (slot->element);
 }
 
-/* An error of the element is one of the model unless it is about the frames it got. */
+/* An error of the element is one of the model unless it is about the frames it got. A demuxer whose streams are all
+ * left alone says no more than that it failed. */
 static void
 take_error (ArchiveSlot *slot, GstMessage *message)
 {
@@ -365,6 +360,8 @@ take_error (ArchiveSlot *slot, GstMessage *message)
   const gboolean is_model = is_from_element (slot, message) && fault->domain != GST_STREAM_ERROR;
   if (slot->missing)
     set_error (slot, g_error_new (ARCHIVE_ERROR, ARCHIVE_ERROR_CLIP, "GStreamer lacks: %s", slot->missing));
+  if (!archive_source_has_video (slot->source) && g_error_matches (fault, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED))
+    set_error (slot, g_error_new_literal (ARCHIVE_ERROR, ARCHIVE_ERROR_CLIP, "There is no video in it"));
   set_error (slot,
              g_error_new_literal (ARCHIVE_ERROR, is_model ? ARCHIVE_ERROR_MODEL : ARCHIVE_ERROR_CLIP, fault->message));
 }
@@ -389,10 +386,16 @@ follow_clip (ArchiveSlot *slot, GCancellable *cancellable)
   const GstMessageType types = GST_MESSAGE_ELEMENT | GST_MESSAGE_ERROR | GST_MESSAGE_EOS;
   GError *error = NULL;
   gboolean has_ended = FALSE;
+  guint n_stuck = 0;
 
   while (!has_ended) {
     g_autoptr (GstMessage) message = gst_bus_timed_pop_filtered (slot->bus, POLL_TIME, types);
     has_ended = message && take_message (slot, message);
+    n_stuck = message || !archive_source_is_stuck (slot->source) ? 0 : n_stuck + 1;
+    if (n_stuck >= MAX_STUCK) {
+      set_error (slot, g_error_new (ARCHIVE_ERROR, ARCHIVE_ERROR_CLIP, "No streams can be found in it"));
+      has_ended = TRUE;
+    }
     if (!has_ended && g_cancellable_set_error_if_cancelled (cancellable, &error)) {
       set_error (slot, error);
       has_ended = TRUE;

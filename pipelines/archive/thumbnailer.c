@@ -3,19 +3,19 @@
 
 #include "archive.h"
 
-#define ENCODER "appsrc name=in format=time ! jpegenc quality=80 ! appsink name=out sync=false async=false"
+#define ENCODER                                                                                                        \
+  "appsrc name=in format=time ! videoflip name=flip ! jpegenc quality=80 ! appsink name=out sync=false async=false"
 
 struct _ArchiveThumbnailer {
   guint width;
-  GstElement *encoder, *in, *out; /* owned; in and out are in the encoder */
+  GstElement *encoder, *in, *flip, *out; /* owned; the others are in the encoder */
   char *folder;
   /* Frames are made small in their own colours first: planes of one format are scaled several times as fast. */
   GstVideoInfo from, small, to;
   GstVideoConverter *scaler, *converter; /* NULL until frames have come */
+  GstVideoOrientationMethod orientation; /* in which pictures are turned */
   GMutex lock;                           /* guards what follows */
   GQueue kept;                           /* of GstSample, the oldest first */
-  char *newest;                          /* the file that was written last, and its frame's time */
-  GstClockTime newest_pts;
 };
 
 ArchiveThumbnailer *
@@ -29,17 +29,20 @@ archive_thumbnailer_new (guint width, GError **error)
     return NULL;
   gst_object_ref_sink (thumbnailer->encoder);
   thumbnailer->in = gst_bin_get_by_name (GST_BIN (thumbnailer->encoder), "in");
+  thumbnailer->flip = gst_bin_get_by_name (GST_BIN (thumbnailer->encoder), "flip");
   thumbnailer->out = gst_bin_get_by_name (GST_BIN (thumbnailer->encoder), "out");
   gst_element_set_state (thumbnailer->encoder, GST_STATE_PLAYING);
   return g_steal_pointer (&thumbnailer);
 }
 
+/* The lock is held. */
 static void
-forget (ArchiveThumbnailer *thumbnailer)
+forget (ArchiveThumbnailer *thumbnailer, GstClockTime before)
 {
-  g_queue_clear_full (&thumbnailer->kept, (GDestroyNotify) gst_sample_unref);
-  g_clear_pointer (&thumbnailer->newest, g_free);
-  thumbnailer->newest_pts = GST_CLOCK_TIME_NONE;
+  GstSample *sample;
+
+  while ((sample = g_queue_peek_head (&thumbnailer->kept)) && GST_BUFFER_PTS (gst_sample_get_buffer (sample)) < before)
+    gst_sample_unref (g_queue_pop_head (&thumbnailer->kept));
 }
 
 static void
@@ -57,10 +60,11 @@ archive_thumbnailer_free (ArchiveThumbnailer *thumbnailer)
   if (thumbnailer->encoder)
     gst_element_set_state (thumbnailer->encoder, GST_STATE_NULL);
   g_clear_object (&thumbnailer->in);
+  g_clear_object (&thumbnailer->flip);
   g_clear_object (&thumbnailer->out);
   g_clear_object (&thumbnailer->encoder);
   clear_converters (thumbnailer);
-  forget (thumbnailer);
+  forget (thumbnailer, GST_CLOCK_TIME_NONE);
   g_free (thumbnailer->folder);
   g_free (thumbnailer);
 }
@@ -69,21 +73,43 @@ void
 archive_thumbnailer_begin (ArchiveThumbnailer *thumbnailer, const char *folder)
 {
   g_mutex_lock (&thumbnailer->lock);
-  forget (thumbnailer);
+  forget (thumbnailer, GST_CLOCK_TIME_NONE);
   g_free (thumbnailer->folder);
   thumbnailer->folder = g_strdup (folder);
   g_mutex_unlock (&thumbnailer->lock);
+  archive_thumbnailer_turn (thumbnailer, GST_VIDEO_ORIENTATION_IDENTITY);
 }
 
-/* Square pixels, even sides, as JPEG's halved colours want them. */
+static gboolean
+is_quarter_turn (GstVideoOrientationMethod orientation)
+{
+  return orientation == GST_VIDEO_ORIENTATION_90R || orientation == GST_VIDEO_ORIENTATION_90L ||
+         orientation == GST_VIDEO_ORIENTATION_UL_LR || orientation == GST_VIDEO_ORIENTATION_UR_LL;
+}
+
+void
+archive_thumbnailer_turn (ArchiveThumbnailer *thumbnailer, GstVideoOrientationMethod orientation)
+{
+  if (is_quarter_turn (orientation) != is_quarter_turn (thumbnailer->orientation))
+    clear_converters (thumbnailer);
+  thumbnailer->orientation = orientation;
+  g_object_set (thumbnailer->flip, "video-direction", orientation, NULL);
+}
+
+/* Square pixels, even sides, as JPEG's halved colours want them. The width is that of the turned picture. */
 static void
 choose_size (const ArchiveThumbnailer *thumbnailer, const GstVideoInfo *from, gint *width, gint *height)
 {
   const double shape = (double) GST_VIDEO_INFO_WIDTH (from) * GST_VIDEO_INFO_PAR_N (from) /
                        GST_VIDEO_INFO_PAR_D (from) / GST_VIDEO_INFO_HEIGHT (from);
 
-  *width = MAX (2, MIN ((gint) thumbnailer->width, GST_VIDEO_INFO_WIDTH (from)) & ~1);
-  *height = MAX (2, (gint) (*width / shape + 0.5) & ~1);
+  if (is_quarter_turn (thumbnailer->orientation)) {
+    *height = MAX (2, MIN ((gint) thumbnailer->width, GST_VIDEO_INFO_HEIGHT (from)) & ~1);
+    *width = MAX (2, (gint) (*height * shape + 0.5) & ~1);
+  } else {
+    *width = MAX (2, MIN ((gint) thumbnailer->width, GST_VIDEO_INFO_WIDTH (from)) & ~1);
+    *height = MAX (2, (gint) (*width / shape + 0.5) & ~1);
+  }
 }
 
 /* An info like another but for size, pixels' shape and, with a format, colours. */
@@ -165,27 +191,15 @@ archive_thumbnailer_keep (ArchiveThumbnailer *thumbnailer, const GstVideoInfo *i
 static GstSample *
 find (ArchiveThumbnailer *thumbnailer, GstClockTime pts)
 {
-  GstSample *sample;
-
-  while ((sample = g_queue_peek_head (&thumbnailer->kept))) {
-    const GstClockTime time = GST_BUFFER_PTS (gst_sample_get_buffer (sample));
-    if (time > pts)
-      return NULL;
-    g_queue_pop_head (&thumbnailer->kept);
-    if (time == pts)
-      return sample;
-    gst_sample_unref (sample);
-  }
+  for (GList *at = thumbnailer->kept.head; at; at = at->next)
+    if (GST_BUFFER_PTS (gst_sample_get_buffer (at->data)) == pts)
+      return at->data;
   return NULL;
 }
 
-/* The lock is held. */
-static char *
-encode (ArchiveThumbnailer *thumbnailer, GstSample *small, GstClockTime pts, GError **error)
+static gboolean
+encode (ArchiveThumbnailer *thumbnailer, GstSample *small, const char *path, GError **error)
 {
-  const guint64 ms = pts / GST_MSECOND;
-  g_autofree char *name = g_strdup_printf ("%07u.%03u.jpg", (guint) (ms / 1000), (guint) (ms % 1000));
-  g_autofree char *path = g_build_filename (thumbnailer->folder, name, NULL);
   GstFlowReturn flow = GST_FLOW_OK;
   GstSample *picture = NULL;
   GstMapInfo map;
@@ -196,27 +210,35 @@ encode (ArchiveThumbnailer *thumbnailer, GstSample *small, GstClockTime pts, GEr
   if (!picture || !gst_buffer_map (gst_sample_get_buffer (picture), &map, GST_MAP_READ)) {
     g_set_error (error, ARCHIVE_ERROR, ARCHIVE_ERROR_OUTPUT, "No JPEG could be made for %s", path);
     g_clear_pointer (&picture, gst_sample_unref);
-    return NULL;
+    return FALSE;
   }
   const gboolean is_good = g_file_set_contents_full (path, (const char *) map.data, (gssize) map.size,
                                                      G_FILE_SET_CONTENTS_NONE, 0666, error);
   gst_buffer_unmap (gst_sample_get_buffer (picture), &map);
   gst_sample_unref (picture);
-  return is_good ? g_steal_pointer (&name) : NULL;
+  return is_good;
 }
 
+/* Each question has a caption of the frame; the first to come has the file written. */
 char *
 archive_thumbnailer_write (ArchiveThumbnailer *thumbnailer, GstClockTime pts, GError **error)
 {
+  const guint64 ms = pts / GST_MSECOND;
+  g_autofree char *name = g_strdup_printf ("%07u.%03u.jpg", (guint) (ms / 1000), (guint) (ms % 1000));
+
   g_mutex_lock (&thumbnailer->lock);
-  if (thumbnailer->newest_pts != pts) {
-    GstSample *small = find (thumbnailer, pts);
-    g_free (thumbnailer->newest);
-    thumbnailer->newest = small ? encode (thumbnailer, small, pts, error) : NULL;
-    thumbnailer->newest_pts = pts;
-    g_clear_pointer (&small, gst_sample_unref);
-  }
-  char *name = g_strdup (thumbnailer->newest);
+  g_autofree char *path = g_build_filename (thumbnailer->folder, name, NULL);
+  GstSample *small = find (thumbnailer, pts);
+  const gboolean is_there =
+      small && (g_file_test (path, G_FILE_TEST_EXISTS) || encode (thumbnailer, small, path, error));
   g_mutex_unlock (&thumbnailer->lock);
-  return name;
+  return is_there ? g_steal_pointer (&name) : NULL;
+}
+
+void
+archive_thumbnailer_forget (ArchiveThumbnailer *thumbnailer, GstClockTime before)
+{
+  g_mutex_lock (&thumbnailer->lock);
+  forget (thumbnailer, before);
+  g_mutex_unlock (&thumbnailer->lock);
 }

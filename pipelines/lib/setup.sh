@@ -10,7 +10,7 @@ media_packages=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugin
   gstreamer1.0-libav gstreamer1.0-x)
 test_packages=(clang clang-format libclang-rt-14-dev llvm valgrind git python3 locales forensics-samples-files
   python3-gi python3-gi-cairo python3-numpy gir1.2-gst-plugins-base-1.0 fonts-dejavu fonts-liberation fonts-freefont-ttf
-  fonts-noto-color-emoji libgstrtspserver-1.0-dev chromium)
+  fonts-noto-color-emoji libgstrtspserver-1.0-dev chromium munge slurm-client slurmctld slurmd)
 
 # Where NVIDIA's packages put nvcc.
 [ ! -x /usr/local/cuda/bin/nvcc ] || export PATH=$PATH:/usr/local/cuda/bin

@@ -69,6 +69,7 @@ for option in "$@"; do
 done
 
 find_plugin
+# Jobs get it, and where the plugin is, with the environment.
 export PATH=${MLLAMA_BUILD_DIR:-$top/build}/pipelines:$PATH
 command -v mllama-archive >/dev/null || die "mllama-archive is not built; run pipelines/quickstart.sh once."
 clips=$(cd "${folders[0]}" && pwd)
@@ -96,21 +97,16 @@ merge_left_over() {
 # Paths, a line each.
 list_missing() {
   local found
-  found=$(mllama-archive annotate --dry-run --no-progress --output "$out" "${force[@]}" "${patterns[@]}" "$@" "$clips")
+  found=$(mllama-archive annotate --dry-run --no-progress --output "$out" "${force[@]}" "${patterns[@]}" "$@" "$clips") ||
+    return
   grep -a '^/' <<<"$found" || :
 }
 
-# share_out MISSING: lists of these alone, numbered without gaps; sets n_lists.
+# share_out MISSING: a list of these for each task, the first of which are not empty; sets n_lists.
 share_out() {
-  local list plan=$out/shards/plan
-  mllama-archive plan --shards "$shards" --output "$plan" "${patterns[@]}" "$clips" >/dev/null
-  n_lists=0
-  for list in "$plan"/shard-*.txt; do
-    LC_ALL=C grep -aFxf <(printf '%s\n' "$1") "$list" >"$plan/missing" || continue
-    mv "$plan/missing" "$out/shards/shard-$n_lists.txt"
-    n_lists=$((n_lists + 1))
-  done
-  rm -r "$plan"
+  printf '%s\n' "$1" | mllama-archive plan --shards "$shards" --output "$out/shards" --files-from - >/dev/null
+  find "$out/shards" -name 'shard-*.txt' -empty -delete
+  n_lists=$(find "$out/shards" -name 'shard-*.txt' | wc -l)
 }
 
 # submit SBATCH-ARGUMENT...: says and does it; sets job to its number.
@@ -121,7 +117,10 @@ submit() {
   job=${job%%;*}
 }
 
-[ -n "$is_plan" ] || refuse_second_run
+if [ -z "$is_plan" ]; then
+  command -v sbatch >/dev/null || die "There is no sbatch here: submit from a machine of a Slurm cluster, or see --plan."
+  refuse_second_run
+fi
 merge_left_over
 missing=$(list_missing "$@")
 if [ -z "$missing" ]; then

@@ -15,17 +15,19 @@ import subprocess
 import tempfile
 import time
 import unittest
+from itertools import zip_longest
 from pathlib import Path
 
 from helpers import BUILD, SOURCE, find_checkpoint, launch, make_environment, run, run_good
 
 ARCHIVE = BUILD / 'pipelines' / 'mllama-archive'
+WITH_ARCHIVE = f'{ARCHIVE.parent}:{os.environ["PATH"]}'
 SLURM = SOURCE / 'pipelines' / 'slurm'
 DAEMONS = [shutil.which(name, path='/usr/sbin:/usr/bin') for name in ('munged', 'slurmctld', 'slurmd')]
 N_CLIPS, N_SECONDS = 9, 24
 # Of either model a clip takes long enough for a task to be killed in the midst of it.
 HAS_MODEL = (SOURCE / 'pipelines' / 'demo-model' / 'config.json').exists() or os.environ.get('MLLAMA_DEMO_MODEL')
-MODEL = ('--interval', '4') if HAS_MODEL else ('--interval', '0.25', '--model', find_checkpoint())
+MODEL = ('--interval', '4s') if HAS_MODEL else ('--interval', '0', '--model', find_checkpoint())
 OPTIONS = (*MODEL, '--max-tokens', '8', '--jobs', '1', '--ask', 'day=Is it day?')
 
 CONFIGURATION = '''
@@ -36,7 +38,6 @@ SlurmdPort={ports[1]}
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
-CryptoType=crypto/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -50,7 +51,8 @@ SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 Gres=gpu:2 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 '''
 
@@ -74,26 +76,25 @@ class Cluster:
 
     def __init__(self, folder):
         self.folder = folder
+        self.host = socket.gethostname().partition('.')[0]
         self.configuration = folder / 'slurm.conf'
         self.daemons = []
         (folder / 'state').mkdir(parents=True)
         (folder / 'spool').mkdir()
-        # munged wants its folder to be open to others, and its key not.
-        folder.chmod(0o755)
         (folder / 'key').write_bytes(os.urandom(128))
         (folder / 'key').chmod(0o600)
         self.configuration.write_text(
-            CONFIGURATION.format(host=socket.gethostname().partition('.')[0], folder=folder, ports=find_ports(2)),
-            encoding='utf-8')
+            CONFIGURATION.format(host=self.host, folder=folder, ports=find_ports(2)), encoding='utf-8')
+        # Slurm counts GPUs, whatever the files are.
+        (folder / 'gres.conf').write_text('Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n', encoding='utf-8')
 
     def start(self):
-        munged, slurmctld, slurmd = DAEMONS
+        munged, slurmctld, _ = DAEMONS
         at = [f'--{name}={self.folder}/munge.{name.partition("-")[0]}' for name in ('log-file', 'pid-file', 'seed-file', 'socket')]
         self.begin(munged, '--foreground', '--force', f'--key-file={self.folder}/key', *at)
         self.wait_for(lambda: (self.folder / 'munge.socket').exists(), 'munged has no socket')
         self.begin(slurmctld, '-D', '-f', self.configuration)
-        self.begin(slurmd, '-D', '-f', self.configuration)
-        self.wait_for(lambda: self.ask('sinfo', '-h', '-o', '%t') == 'idle', 'the node is not idle')
+        self.start_node()
 
     def begin(self, program, *arguments):
         with open(self.folder / f'{Path(program).name}.log', 'wb') as log:
@@ -104,20 +105,31 @@ class Cluster:
     def environment(self):
         return make_environment(SLURM_CONF=str(self.configuration))
 
-    def stop(self):
-        """Ends whatever was started here, tasks too: all have the name of the configuration among their variables."""
+    def find_processes(self):
+        """Whatever was started here, tasks too: all have the name of the configuration among their variables."""
         mark = f'SLURM_CONF={self.configuration}\0'.encode()
-        while pids := [int(entry.name) for entry in Path('/proc').glob('[0-9]*') if mark in read_variables(entry)]:
-            for pid in pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+        return [int(entry.name) for entry in Path('/proc').glob('[0-9]*') if mark in read_variables(entry)]
+
+    def stop(self):
+        while pids := self.find_processes():
+            kill(pids)
             for daemon in self.daemons:
                 daemon.wait()
             time.sleep(0.05)
 
-    def wait_for(self, condition, fault, timeout=60):
+    def restart_node(self):
+        """As if its power had failed, and come again. slurmctld is told what it would find out in some minutes."""
+        servers = {daemon.pid for daemon in self.daemons[:2]}
+        kill([pid for pid in self.find_processes() if not servers & {pid, read_parent(pid)}])
+        self.daemons.pop().wait()
+        self.run('scontrol', 'update', f'nodename={self.host}', 'state=down', 'reason=test')
+        self.start_node('-b')
+
+    def start_node(self, *options):
+        self.begin(DAEMONS[2], '-D', '-f', self.configuration, *options)
+        self.wait_for(lambda: self.ask('sinfo', '-h', '-o', '%t') == 'idle', 'the node is not idle')
+
+    def wait_for(self, condition, fault, timeout=90):
         end = time.monotonic() + timeout
         while not (value := condition()):
             if time.monotonic() > end:
@@ -134,10 +146,25 @@ class Cluster:
 
     def read_job(self, job):
         """What scontrol tells: JobState, ExitCode, Restarts and others."""
-        return dict(re.findall(r'(\w+)=(\S*)', self.ask('scontrol', 'show', 'job', job)))
+        return dict(re.findall(r'([\w/]+)=(\S*)', self.ask('scontrol', 'show', 'job', job)))
 
     def wait_for_job(self, job, *states):
         return self.wait_for(lambda: (told := self.read_job(job)).get('JobState') in states and told, f'job {job} is not {states}')
+
+
+def kill(pids):
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def read_parent(pid):
+    try:
+        return int(Path(f'/proc/{pid}/stat').read_text(encoding='utf-8').rpartition(')')[2].split()[1])
+    except OSError:
+        return None
 
 
 def read_variables(process):
@@ -227,8 +254,9 @@ class Slurm(unittest.TestCase):
         return (self.out / 'shards' / f'{name}.log').read_text(encoding='utf-8')
 
     def check_result(self):
-        self.assertEqual(read_files(self.out), read_files(self.folder / 'single'))
-        self.assertEqual(read_index(self.out), read_index(self.folder / 'single'))
+        single = self.folder / 'single'
+        self.assertEqual(sorted(set(read_files(self.out).items()) ^ set(read_files(single).items())), [])
+        self.assertEqual([pair for pair in zip_longest(read_index(self.out), read_index(single)) if pair[0] != pair[1]], [])
 
     def check_resumes(self, shard):
         """Its second run found what the first had done, and left out nothing."""
@@ -239,7 +267,7 @@ class Slurm(unittest.TestCase):
         self.assertTrue(all(counts[1]), counts)
 
     def test_a_task_that_is_killed_and_requeued_goes_on_and_all_ends_as_a_single_run(self):
-        array, merge = self.begin('--shards', '3')
+        array, merge = self.begin('--shards', '3', '--gpus', '1', '--cpus', '1', '--partition', 'all')
         self.wait_for_clip(0)
         self.cluster.run('scancel', '--signal=KILL', '--batch', f'{array}_0')
         self.assertEqual(self.cluster.wait_for_job(f'{array}_0', 'FAILED')['ExitCode'], '0:9')
@@ -248,6 +276,7 @@ class Slurm(unittest.TestCase):
         for shard in range(3):
             task = self.cluster.read_job(f'{array}_{shard}')
             self.assertEqual((task['JobState'], task['ExitCode'], task['Restarts']), ('COMPLETED', '0:0', str(int(shard == 0))))
+            self.assertEqual((task['TresPerNode'], task['CPUs/Task']), ('gres:gpu:1', '1'))
         self.check_resumes('shard-0')
         self.check_result()
 
@@ -273,9 +302,19 @@ class Slurm(unittest.TestCase):
         self.assertEqual({path: again[path] for path in times}, times)
         self.check_result()
 
+    def test_tasks_of_a_node_that_dies_go_on_when_it_is_back(self):
+        array, merge = self.begin('--shards', '3')
+        self.wait_for_clip(0)
+        self.cluster.restart_node()
+        self.assertEqual(self.cluster.wait_for_job(merge, 'COMPLETED', 'FAILED')['JobState'], 'COMPLETED', self.read_log('merge'))
+        self.assertEqual(self.cluster.read_job(f'{array}_0')['Restarts'], '1')
+        self.check_resumes('shard-0')
+        self.check_result()
+
     def test_a_task_whose_time_is_up_goes_on_in_a_further_run(self):
-        array, merge = self.begin('--shards', '3', '--time', '60')
-        self.assertEqual(self.cluster.read_job(f'{array}_0')['TimeLimit'], '01:00:00')
+        array, merge = self.begin('--shards', '3', '--time', '60', '--at-once', '2')
+        told = self.cluster.read_job(array)
+        self.assertEqual((told['TimeLimit'], told['ArrayTaskThrottle']), ('01:00:00', '2'))
         self.wait_for_clip(0)
         # As Slurm does two minutes before the limit.
         self.cluster.run('scancel', '--signal=USR1', '--batch', f'{array}_0')
@@ -284,18 +323,75 @@ class Slurm(unittest.TestCase):
         self.check_resumes('shard-0')
         self.check_result()
 
-    def test_a_second_run_of_an_archive_at_work_is_refused(self):
+    def test_a_second_run_of_an_archive_at_work_is_refused_and_one_after_it_keeps_what_was_done(self):
         array, merge = self.begin('--shards', '3')
         told = self.submit('--shards', '3', good=False)
+        self.wait_for_clip(0)
         self.cluster.run('scancel', array, merge)
         self.cluster.wait_for(lambda: not self.cluster.ask('squeue', '-h'), 'jobs do not end')
         self.assertEqual(told.returncode, 1)
         self.assertRegex(told.stderr, rf'^Job \d+ is at work on {self.out}; ')
+        # No merge came to run.
+        self.assertFalse((self.out / 'archive.db').exists())
+        missing = re.search(r'^(\d+) clips are missing', self.submit('--shards', '3', '--plan').stderr, re.M)[1]
+        self.assertEqual(int(missing) + len(read_times(self.out)), N_CLIPS)
+        self.assertLess(int(missing), N_CLIPS)
 
-    def test_pods_of_an_indexed_job_do_the_same(self):
+    def test_a_task_that_finishes_no_clip_in_its_time_is_not_begun_again(self):
+        programs = self.folder / 'programs'
+        programs.mkdir()
+        for name, text in (('mllama-archive', f'[ "${{!#}}" = --dry-run ] && echo /clip || {{ touch {programs}/begun; exec sleep 60; }}'),
+                           ('scontrol', f'touch {programs}/requeued')):
+            (programs / name).write_text(f'#!/bin/bash\n{text}\n', encoding='utf-8')
+            (programs / name).chmod(0o755)
+        (self.out / 'shards').mkdir(parents=True)
+        (self.out / 'shards' / 'shard-0.txt').write_text('/clip\n', encoding='utf-8')
+        with subprocess.Popen(['bash', SLURM / 'annotate.sbatch', '/', self.out], stderr=subprocess.PIPE, text=True,
+                              env=make_environment(SHARD='0', SLURM_JOB_ID='1', PATH=f'{programs}:{os.environ["PATH"]}')) as task:
+            self.cluster.wait_for((programs / 'begun').exists, 'the task does not begin')
+            task.send_signal(signal.SIGUSR1)
+            self.assertIn('no clip was finished in it', task.communicate(timeout=30)[1])
+        self.assertNotEqual(task.returncode, 0)
+        self.assertFalse((programs / 'requeued').exists())
+
+    def test_what_only_the_scripts_may_set_is_refused_behind_the_dashes(self):
+        for option in ('--index=x', '--output', '-o', '--dry-run', '--force', '--files-from', '--base', '--exclude'):
+            told = self.cluster.run(SLURM / 'annotate.sh', '--output', self.out, self.folder / 'clips', '--', option, good=False)
+            self.assertEqual((told.returncode, told.stderr.partition(' behind')[0]), (1, f'{option} cannot stand'))
+        self.assertFalse(self.out.exists())
+
+    def test_nothing_is_submitted_where_missing_clips_cannot_be_told(self):
+        told = self.submit('--shards', '3', '--include', '*.none', good=False)
+        self.assertNotEqual(told.returncode, 0)
+        self.assertIn('There are no clips', told.stderr)
+        self.assertNotIn('sbatch', told.stderr)
+
+    def test_pods_of_the_indexed_job_of_the_readme_do_the_same(self):
+        manifest = (SLURM / 'README.md').read_text(encoding='utf-8').partition('```yaml\n')[2].partition('```')[0]
+        self.assertIn('completionMode: Indexed', manifest)
+        command = re.search(r'command: \[(.*), --max-tokens, "40"\]', manifest)[1].split(', ')
+        for printed, real in (('/mllama/slurm', SLURM), ('/archive/clips', self.folder / 'clips'), ('/archive/out', self.out)):
+            command = [word.replace(printed, str(real)) for word in command]
         self.submit('--shards', '3', '--plan')
-        for program in ['annotate'] * 3 + ['merge']:
-            shard = str(len(list(self.out.glob('shards/archive-*.db'))))
-            run_good('bash', SLURM / f'{program}.sbatch', self.folder / 'clips', self.out, *OPTIONS,
-                     JOB_COMPLETION_INDEX=shard, PATH=f'{ARCHIVE.parent}:{os.environ["PATH"]}')
+        # A fourth has nothing to do.
+        for number in range(4):
+            run_good(*command, *OPTIONS, JOB_COMPLETION_INDEX=str(number), PATH=WITH_ARCHIVE)
+        run_good('bash', SLURM / 'merge.sbatch', *command[2:], *OPTIONS, PATH=WITH_ARCHIVE)
         self.check_result()
+        self.assertIn('No clip is missing', self.submit('--plan').stderr)
+        self.assertIn(f'{N_CLIPS} clips are missing', self.submit('--plan', '--force').stderr)
+
+    def test_a_clip_that_cannot_be_read_is_named_and_tried_again(self):
+        clips = self.folder / 'good and bad'
+        shutil.copytree(self.folder / 'clips' / 'day 1', clips)
+        bad = clips / 'bad.ogg'
+        bad.write_bytes(b'no clip')
+        for missing in ('5 clips are missing', '1 clips are missing'):
+            told = self.cluster.run(SLURM / 'annotate.sh', '--plan', '--shards', '1', '--output', self.out, clips, '--', *OPTIONS)
+            self.assertIn(missing, told.stderr)
+            task, merge = (run('bash', SLURM / f'{name}.sbatch', clips, self.out, *OPTIONS, SHARD='0', PATH=WITH_ARCHIVE)
+                           for name in ('annotate', 'merge'))
+            self.assertEqual((task.returncode, merge.returncode), (1, 1))
+            self.assertIn(f'{bad}: ', task.stderr)
+            self.assertIn(f'Shard 0 failed: 1 of its {missing[0]} clips are missing:\n{bad}\n', merge.stderr)
+        self.assertEqual(len(read_times(self.out)), 5)

@@ -151,11 +151,22 @@ read_list (const char *list, GError **error)
   return NULL;
 }
 
+/* A clip that has gone since the list was made fails by itself, and stops no other. */
+static void
+add_vanished (Search *search, const char *absolute)
+{
+  ArchiveClip *clip = g_new0 (ArchiveClip, 1);
+
+  clip->path = g_strdup (absolute);
+  clip->name = g_path_get_basename (absolute);
+  g_ptr_array_add (search->clips, clip);
+}
+
 static gboolean
 add_listed (Search *search, GHashTable *known, const char *path, const char *base, GError **error)
 {
   g_autofree char *absolute = g_canonicalize_filename (path, NULL);
-  const gsize n = base ? strlen (base) : 0;
+  const gsize n = g_strcmp0 (base, "/") != 0 && base ? strlen (base) : 0;
 
   if (g_file_test (absolute, G_FILE_TEST_IS_DIR)) {
     g_set_error (error, ARCHIVE_ERROR, ARCHIVE_ERROR_USAGE, "%s is a folder; a list names clips", path);
@@ -163,10 +174,12 @@ add_listed (Search *search, GHashTable *known, const char *path, const char *bas
   }
   if (!g_hash_table_add (known, g_strdup (absolute)))
     return TRUE;
-  if (!add_path (search, path, error))
+  if (!g_file_test (absolute, G_FILE_TEST_EXISTS))
+    add_vanished (search, absolute);
+  else if (!add_path (search, path, error))
     return FALSE;
   ArchiveClip *clip = g_ptr_array_index (search->clips, search->clips->len - 1);
-  if (n > 0 && g_str_has_prefix (absolute, base) && absolute[n] == '/') {
+  if (base && g_str_has_prefix (absolute, base) && absolute[n] == '/') {
     g_free (clip->name);
     clip->name = g_strdup (absolute + n + 1);
   }

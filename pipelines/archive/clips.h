@@ -17,8 +17,8 @@ G_BEGIN_DECLS
 GPtrArray *archive_clips_find (char **paths, char **include, char **exclude, GError **error);
 
 /* archive_clips_read: the files that a list names, a path a line, in the list's order; "-" is standard input. Names of
- * clips are what is below base, or their own where base is NULL or somewhere else. A path that comes twice is one clip.
- */
+ * clips are what is below base, or their own where base is NULL or somewhere else. A path that comes twice is one clip;
+ * one that is not there is a clip that cannot be read. */
 GPtrArray *archive_clips_read (const char *list, const char *base, GError **error);
 
 G_END_DECLS

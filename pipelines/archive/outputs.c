@@ -101,10 +101,11 @@ fail (GError **error, const char *what, const char *path)
   return FALSE;
 }
 
+/* Takes both. */
 static gboolean
-write_file (char *path, char *contents, GError **error)
+write_file (char *taken_path, char *taken_contents, GError **error)
 {
-  g_autofree char *own_path = path, *own_contents = contents;
+  g_autofree char *path = taken_path, *contents = taken_contents;
 
   return archive_write_file (path, contents, TRUE, error);
 }
@@ -213,10 +214,11 @@ archive_outputs_write (const char *output, const char *thumbs, const ArchiveQues
          sync_folder_of (output, error);
 }
 
+/* Takes the path. */
 static gboolean
-exists (char *path)
+exists (char *taken_path)
 {
-  g_autofree char *own_path = path;
+  g_autofree char *path = taken_path;
 
   return g_file_test (path, G_FILE_TEST_EXISTS);
 }

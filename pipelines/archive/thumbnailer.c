@@ -150,9 +150,9 @@ prepare (ArchiveThumbnailer *thumbnailer, const GstVideoInfo *from)
 
 /* Takes the buffer. */
 static GstBuffer *
-convert (GstVideoConverter *converter, const GstVideoInfo *from_info, const GstVideoInfo *to_info, GstBuffer *buffer)
+convert (GstVideoConverter *converter, const GstVideoInfo *from_info, const GstVideoInfo *to_info, GstBuffer *taken)
 {
-  g_autoptr (GstBuffer) own = buffer, converted = gst_buffer_new_and_alloc (GST_VIDEO_INFO_SIZE (to_info));
+  g_autoptr (GstBuffer) buffer = taken, converted = gst_buffer_new_and_alloc (GST_VIDEO_INFO_SIZE (to_info));
   GstVideoFrame from, to;
 
   if (!gst_video_frame_map (&from, from_info, buffer, GST_MAP_READ))

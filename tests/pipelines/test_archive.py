@@ -12,6 +12,7 @@ import sqlite3
 import struct
 import subprocess
 import time
+from pathlib import Path
 
 from archives import (DYING, ArchiveCase, check_index, dump, list_files, make_clip, make_scripted, make_surroundings, query,
                       read_cues, read_lines, spell)
@@ -140,6 +141,15 @@ class Choosing(ArchiveCase):
                               command=('sh', '-c', f'echo {clip} | "$@"', 'sh'))
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertTrue((self.out / 'sub' / 'a.ogg.vtt').exists())
+
+    def test_a_listed_clip_that_has_gone_stops_no_other(self):
+        clip = self.add_clip('a.ogg')
+        names = self.folder / 'list'
+        names.write_text(f'{self.clips}/gone.ogg\n{clip}\n', encoding='utf-8')
+        result = self.archive('annotate', '--files-from', names, '--base', '/', '--output', self.out)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r'/gone\.ogg: ')
+        self.assertTrue(Path(f'{self.out}{clip}.vtt').exists(), result.stderr)
 
     def test_refuses_wrong_command_lines_by_name(self):
         self.touch('a.mp4')

@@ -118,7 +118,7 @@ class Pipelines:
         """Frames of all sets of tests/demo-model, which were kept with the answers of the CPU."""
         name, frames, model = 'the default model', self.options.bin / 'demo-frames', ROOT / 'pipelines' / 'demo-model'
         if not (model / 'config.json').exists() or not (frames / 'list.json').exists():
-            self.results.skip(name, f'there is no {model}, or no {frames}')
+            self.results.skip(name, 'there is no pipelines/demo-model, or pack.sh has packed no frames of it')
             return
         sys.path.insert(0, str(ROOT / 'tests' / 'demo-model'))
         from replay import replay

@@ -107,7 +107,10 @@ class Scripts(Case):
             rf'chain   \*+ \({name}:sink\) \((\d+) bytes, dts: \S+ pts: 0:00:0(\S+),', said) if int(size) > 0]
                  for name in ('text', 'video')}
         self.assertEqual(len(times['video']), 45)
-        self.assertEqual(times['text'], times['video'][::15])
+        # Of frames that come while the model is busy, only the newest is captioned.
+        self.assertLessEqual(set(times['text']), set(times['video'][::15]))
+        self.assertEqual(times['text'][0], times['video'][0])
+        self.assertGreaterEqual(len(times['text']), 2)
 
     def test_quickstart_captions_a_test_picture_and_what_is_named(self):
         # It finds all packages there, and all built.

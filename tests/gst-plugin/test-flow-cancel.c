@@ -214,7 +214,9 @@ no_stale_caption_comes_after_a_seek (void)
       rig_listen (rig, 0);
       g_ptr_array_set_size (rig->captions, 0);
       rig_wait (rig, has_captions);
-      g_assert_cmpuint (rig_get_time (rig, 0, "pts"), ==, to);
+      /* Live, a newer frame may have taken the place of the first. */
+      if (!g_str_equal (settings[i], "mode=live"))
+        g_assert_cmpuint (rig_get_time (rig, 0, "pts"), ==, to);
       for (guint k = 0; k < rig->captions->len; k++)
         g_assert_cmpuint (rig_get_time (rig, k, "pts") - to, <, 40 * GST_SECOND);
     }

@@ -52,8 +52,9 @@ count_drawn (const GArray *drawn)
   return n;
 }
 
-/* An archive that waits for text has it on each frame, from the first to the last. */
-static void
+/* An archive that waits for text has it on each frame, from the first to the last. Returns how many frames came behind
+ * their text: where several are in work, there may be none. */
+static guint
 check_archive (const char *settings, const char *queue)
 {
   g_autoptr (GArray) drawn = g_array_new (FALSE, FALSE, sizeof (gboolean));
@@ -65,8 +66,9 @@ check_archive (const char *settings, const char *queue)
   g_assert_no_error (rig->error);
   g_assert_cmpuint (drawn->len, ==, 120);
   g_assert_cmpuint (count_drawn (drawn), ==, 120);
-  g_assert_cmpuint (rig_coverage_count (rig->coverage), >, 0);
+  const guint n_covered = rig_coverage_count (rig->coverage);
   rig_free (rig);
+  return n_covered;
 }
 
 static void
@@ -76,12 +78,13 @@ waiting_for_text_puts_it_on_every_frame (void)
                                          "interval=1000000000 attach-meta=false max-in-flight=4",
                                          "interval=5000000000 scene-threshold=0.1 max-interval=20000000000"};
 
+  guint n_covered = 0;
+
   if (!is_there ())
     return;
-  for (guint i = 0; i < G_N_ELEMENTS (settings); i++) {
-    check_archive (settings[i], "");
-    check_archive (settings[i], "queue !");
-  }
+  for (guint i = 0; i < G_N_ELEMENTS (settings); i++)
+    n_covered += check_archive (settings[i], "") + check_archive (settings[i], "queue !");
+  g_assert_cmpuint (n_covered, >, 0);
 }
 
 static void

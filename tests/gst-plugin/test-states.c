@@ -249,7 +249,9 @@ text_is_flushed_with_video (void)
   rig_listen (rig, 100);
   const gint start = rig_find (rig, "text_0 flush-start"), stop = rig_find (rig, "text_0 flush-stop");
   g_assert_cmpint (start, >, 0);
-  g_assert_cmpint (stop, ==, start + 1);
+  /* One push may have begun before, and be written down behind the flush-start. */
+  g_assert_cmpint (stop, >, start);
+  g_assert_cmpint (stop, <=, start + 2);
   g_mutex_lock (&rig->lock);
   g_assert_cmpstr (g_ptr_array_index (rig->log, (guint) stop + 1), ==, "text_0 segment");
   g_assert_true (g_str_has_prefix (g_ptr_array_index (rig->log, (guint) stop + 2), "text_0 caption 20000 100 "));

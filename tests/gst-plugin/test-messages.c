@@ -211,7 +211,7 @@ partial_results_grow_word_by_word (void)
                "fakesink");
   static const char *const texts[] = {"red", "red 32x16:", "red 32x16: a", "red 32x16: a b"};
 
-  fake_script.token_ms = 30;
+  fake_script.token_ms = 100;
   rig_run (rig);
   /* The last is void when the whole text is there as soon. */
   g_assert_cmpuint (rig->partials->len, >=, G_N_ELEMENTS (texts) - 1);

@@ -106,7 +106,8 @@ make_context (Parsing *parsing)
       "FILE the prompt alone is answered.");
   g_option_context_set_description (
       context,
-      "A TIME is a number with ns, us, ms, s, m or h after it; a bare number counts nanoseconds.\n\n"
+      "A TIME is a number with ns, us, ms, s, m or h after it; a bare number counts nanoseconds,\n"
+      "at least a million.\n\n"
       "Text: one line for each caption, with the file in front if there are several, then the time in a video. JSON:\n"
       "one object a line with file, pts and duration (nanoseconds), prompt, text, finish_reason (stop, length,\n"
       "cancelled or error), confidence and timings (nanoseconds); --token-ids adds token_ids and logprobs. Subtitles\n"

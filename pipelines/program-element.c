@@ -74,7 +74,8 @@ is_time (const GParamSpec *pspec)
   return pspec->value_type == G_TYPE_UINT64 && !g_str_equal (pspec->name, "seed");
 }
 
-/* "500ms", "2s", "1.5m", "none"; a bare number counts nanoseconds, as in gst-launch-1.0. */
+/* "500ms", "2s", "1.5m", "none"; a bare number counts nanoseconds, as in gst-launch-1.0. One of less than a millisecond
+ * was not meant so. */
 static gboolean
 parse_time (const char *text, GValue *value)
 {
@@ -89,7 +90,7 @@ parse_time (const char *text, GValue *value)
     return TRUE;
   }
   double number = g_ascii_strtod (text, &end);
-  if (end == text || !g_ascii_isdigit (text[0]))
+  if (end == text || !g_ascii_isdigit (text[0]) || (!*end && number > 0 && number < GST_MSECOND))
     return FALSE;
   for (guint i = 0; i < G_N_ELEMENTS (units); i++) {
     if (!g_str_equal (end, units[i].unit) || number * units[i].ns >= 9e18)
@@ -172,7 +173,7 @@ set_property (const char *option, const char *text, gpointer data, GError **erro
     g_autofree char *range = describe_range (pspec);
     g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "%s takes %s%s, not \"%s\"%s", option,
                  describe_values (pspec), range, text,
-                 is_time (pspec) ? ": a number with ns, us, ms, s, m or h, or none" : "");
+                 is_time (pspec) ? ": a number with ns, us, ms, s, m or h (500ms), 0, or none" : "");
   }
   g_value_unset (&value);
   return valid;

@@ -37,6 +37,18 @@ fits_one (char **patterns, const char *name)
   return FALSE;
 }
 
+/* What annotate itself puts beside clips. */
+static gboolean
+is_output (const char *name)
+{
+  static const char *const endings[] = {".jsonl", ".srt", ".vtt", ".part", ".thumbs", "archive.db", "-wal", "-shm"};
+
+  for (guint i = 0; i < G_N_ELEMENTS (endings); i++)
+    if (g_str_has_suffix (name, endings[i]))
+      return TRUE;
+  return FALSE;
+}
+
 static gboolean
 is_wanted (const Search *search, const char *name)
 {
@@ -72,6 +84,8 @@ walk (Search *search, GFile *folder, const char *below, GError **error)
     if (!info)
       return TRUE;
     g_autofree char *name = g_build_filename (below, g_file_info_get_name (info), NULL);
+    if (is_output (name))
+      continue;
     if (g_file_info_get_file_type (info) == G_FILE_TYPE_DIRECTORY) {
       if (!walk (search, file, name, error))
         return FALSE;

@@ -166,6 +166,8 @@ complete (ArchiveOptions *options, GError **error)
 
   if (!options->paths == !options->list)
     fault = "Name clips, or folders of clips, or a list of clips by --files-from; see mllama-archive annotate --help";
+  else if (options->list && (options->include || options->exclude))
+    fault = "--include and --exclude choose clips of folders; all that --files-from names are taken";
   else if (options->n_jobs < 1 || options->n_jobs > 256)
     fault = "--jobs takes a number from 1 to 256";
   else if (options->thumbnail_width < 16 || options->thumbnail_width > 4096)

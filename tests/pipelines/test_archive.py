@@ -54,6 +54,11 @@ class Choosing(ArchiveCase):
                          ['a.mp4', 'b.bin', 'c.bin'])
         self.assertEqual(self.list_chosen('--exclude', '?.mp4', '--exclude', 'nothing', self.clips), ['sub/e.mp4'])
 
+    def test_takes_no_file_that_it_wrote_itself(self):
+        self.add_clip('a.ogg')
+        self.good('annotate', self.clips)
+        self.assertEqual(self.read_counts(self.good('annotate', self.clips, '--include', '*')), (0, 1))
+
     def test_takes_a_path_that_is_named_twice_once(self):
         self.touch('a.mp4', 'sub/b.mp4')
         self.assertEqual(self.list_chosen(self.clips, self.clips / 'a.mp4', f'{self.clips}/sub/../a.mp4', self.clips / 'sub'),
@@ -125,6 +130,8 @@ class Choosing(ArchiveCase):
         for arguments, words in (
                 (['annotate'], '--files-from'), (['annotate', self.clips / 'none.mp4', '-o', self.out], r'none\.mp4'),
                 (['annotate', self.clips / 'a.mp4'], '--index'), (['annotate', self.clips, '--jobs', '0'], '--jobs.*1 to 256'),
+                (['annotate', '--files-from', self.clips / 'a.mp4', '--include', '*'], '--include.*folders.*--files-from'),
+                (['annotate', self.clips, '--interval', '5'], '--interval takes TIME, not "5": a number with ns, us, ms, s'),
                 (['annotate', self.clips, '--thumbnail-width', '9999'], '--thumbnail-width'),
                 (['annotate', self.clips, '--ask', 'what is it'], '--ask.*NAME=PROMPT.*what is it'),
                 (['annotate', self.clips, '--ask', 'a/b=x'], '--ask.*a/b'), (['annotate', self.clips, '--ask', 'a='], '--ask'),

@@ -13,7 +13,7 @@ from clipart import N_COLLAGES, make_collage, make_drawings
 from packed import Resources
 
 TABLE = Path(__file__).with_name('SOURCES.md')
-ROOT = Path(os.environ.get('DEMO_PICTURES', 'build/demo-pictures'))
+ROOT = Path(os.environ.get('DEMO_PICTURES', Path(__file__).resolve().parents[2] / 'build' / 'demo-pictures'))
 SIDE = 288
 # Of a part's shorter side, over that of the photo.
 PART = (0.35, 0.7)

@@ -12,7 +12,7 @@ from frames import pick
 from words import UNKNOWN_ANSWER, UNKNOWN_BACKGROUND, UNKNOWN_CAPTION, add_article, capitalise
 
 # How often each topic comes up, by kind of frame.
-_ASIDE = {'text': 0.2, 'is_text': 0.2, 'time': 0.12, 'pattern': 0.15, 'is_pattern': 0.15}
+_ASIDE = {'text': 0.2, 'is_text': 0.2, 'length': 0.04, 'time': 0.12, 'pattern': 0.15, 'is_pattern': 0.15}
 TOPICS = {
     'scene': {'caption': 5, 'background': 1, 'is_background': 0.6, 'count': 1.2, 'is_there': 2.2, 'colour': 1, 'where': 1,
               'relation': 3, 'place': 1, 'size': 0.4, 'what': 0.3, 'largest': 0.6, **_ASIDE},
@@ -20,8 +20,10 @@ TOPICS = {
              'place': 0.6, 'size': 0.4, 'what': 0.5, 'largest': 0.3, **_ASIDE},
     'pattern': {'caption': 4, 'pattern': 2, 'is_pattern': 0.6, 'background': 0.3, 'count': 0.3, 'is_there': 0.5, 'what': 0.5,
                 'text': 0.3, 'is_text': 0.3, 'time': 0.15},
-    'text': {'caption': 4, 'text': 3, 'is_text': 0.4, 'background': 0.8, 'is_background': 0.3, 'count': 0.3, 'is_there': 0.3,
-             'time': 0.2, 'pattern': 0.3, 'is_pattern': 0.2},
+    # Most is asked about single characters: where each is, is what reading is learnt from.
+    'text': {'caption': 4, 'text': 3, 'character': 2.5, 'next': 1, 'has_character': 1, 'length': 0.6, 'is_text': 0.3,
+             'background': 0.6, 'is_background': 0.15, 'count': 0.2, 'is_there': 0.2, 'time': 0.15, 'pattern': 0.2,
+             'is_pattern': 0.15},
     'clock': {'caption': 4, 'time': 2.5, 'text': 1, 'is_text': 0.3, 'background': 0.6, 'count': 0.2, 'is_there': 0.2,
               'pattern': 0.3, 'is_pattern': 0.2},
     'thing': {'caption': 4, 'what': 2.5, 'is_there': 1.4, 'where': 0.7, 'size': 0.2, 'background': 0.7, 'is_background': 0.3,
@@ -29,8 +31,8 @@ TOPICS = {
     'unknown': {'caption': 4, **dict.fromkeys(['background', 'count', 'is_there', 'what', 'text', 'pattern'], 0.7),
                 **dict.fromkeys(['is_background', 'colour', 'where', 'is_text', 'time', 'is_pattern', 'largest', 'place'], 0.4)},
 }
-REPEATABLE = {'is_there', 'is_background', 'colour', 'where', 'relation', 'place', 'size'}
-YES_NO_TOPICS = {'is_there', 'is_background', 'relation', 'is_text', 'is_pattern'}
+REPEATABLE = {'is_there', 'is_background', 'colour', 'where', 'relation', 'place', 'size', 'character', 'next', 'has_character'}
+YES_NO_TOPICS = {'is_there', 'is_background', 'relation', 'is_text', 'is_pattern', 'has_character'}
 
 
 # --- captions ---
@@ -267,6 +269,43 @@ def ask_text(_, frame):
 
 def ask_is_text(_, frame):
     return {}, UNKNOWN_ANSWER if is_foreign(frame) else say_yes(frame.text)
+
+
+def read_string(frame):
+    """The text of a frame, and none of a clock."""
+    return frame.text.string if frame.text and not frame.text.is_clock else ''
+
+
+def ask_character(rng, frame):
+    string = read_string(frame)
+    if not string:
+        return None
+    at = rng.randrange(len(string))
+    is_last = at == len(string) - 1 and rng.random() < 0.5
+    return {'n': 'last' if is_last else words.ORDINALS[at]}, string[at] + '.'
+
+
+def ask_next(rng, frame):
+    string = read_string(frame)
+    once = [at for at, character in enumerate(string[:-1]) if string.count(character) == 1]
+    if not once:
+        return None
+    at = rng.choice(once)
+    return {'x': string[at]}, string[at + 1] + '.'
+
+
+def ask_has_character(rng, frame):
+    string = read_string(frame)
+    if not string:
+        return None
+    character = rng.choice(string if rng.random() < 0.5 else words.CHARACTERS)
+    return {'x': character}, say_yes(character in string)
+
+
+def ask_length(_, frame):
+    if frame.text:
+        return {}, words.NUMBERS[len(read_string(frame))] + '.'
+    return {}, UNKNOWN_ANSWER if is_foreign(frame) else 'There is no text.'
 
 
 def ask_time(_, frame):

@@ -46,7 +46,8 @@ def save(path, arrays):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--out', type=Path, default=Path('build/demo-assets'))
+    parser.add_argument('--out', type=Path, default=Path(__file__).resolve().parents[2] / 'build' / 'demo-assets',
+                        help='(default: build/demo-assets in the checkout)')
     parser.add_argument('--only', nargs='+', choices=KINDS, default=KINDS)
     parser.add_argument('--packages', action='store_true', help='print the Debian packages this needs, and stop')
     return parser.parse_args()

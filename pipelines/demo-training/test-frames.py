@@ -113,8 +113,28 @@ def check_captions():
             check('the rest reads as it should', known, said)
 
 
-def judge(frame, prompt, answer):
+CHARACTER = '[A-Z0-9]'
+NUMBERED = '|'.join(words.NUMBERS[1:])
+
+
+def judge_reading(frame, prompt, answer):
+    """The same of what is asked about single characters."""
+    string = frame.text.string
+    nth, other = re.search(rf'\b({"|".join(words.ORDINALS)}|last)\b', prompt), re.search(rf' ({CHARACTER})\b', prompt)
+    if nth:
+        at = -1 if nth[1] == 'last' else words.ORDINALS.index(nth[1])
+        return answer == string[at] + '.'
+    if re.fullmatch(rf'(?:{NUMBERED})\.', answer):
+        return words.NUMBERS[len(string)] == answer[:-1]
+    if answer in ('Yes.', 'No.'):
+        return (answer == 'Yes.') == (other[1] in string)
+    return string.count(other[1] + answer[0]) == 1
+
+
+def judge(frame, prompt, answer, topic):
     """Whether an answer agrees with the frame, worked out otherwise than questions.py does; True of what is not checked here."""
+    if topic in ('character', 'next', 'has_character', 'length') and frame.kind == 'text':
+        return judge_reading(frame, prompt, answer)
     match = re.match(rf'.*\ban? (?:({SIZE}) )?(?:({COLOUR}) )?({"|".join(words.SHAPES)}|ball)\b', prompt)
     if match and answer in ('Yes.', 'No.') and not frame.thing:
         size, colour, name = match.groups()
@@ -134,8 +154,8 @@ def check_questions():
         for prompt, answer, topic in asked:
             topics.add(topic)
             check('prompts are filled in', '{' not in prompt + answer and prompt.isascii() and '  ' not in prompt, prompt)
-            check('answers end in a stop', answer[-1] == '.' and answer[0].isupper() or topic in ('pattern', 'time'), answer)
-            check('answers agree with the frame', judge(frame, prompt, answer), (prompt, answer, questions.caption(frame)))
+            check('answers end in a stop', answer[-1] == '.' and answer[0].isupper() or answer[0].isdigit() or topic == 'pattern', answer)
+            check('answers agree with the frame', judge(frame, prompt, answer, topic), (prompt, answer, questions.caption(frame)))
             if topic == 'is_there' and frame.kind == 'scene' and frame.shapes:
                 counts[answer] += 1
     check('all topics come up', topics == set(words.WORDINGS), set(words.WORDINGS) - topics)

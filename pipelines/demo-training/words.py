@@ -61,7 +61,7 @@ PLACE_PHRASES = {
     'left': 'on the left', 'centre': 'in the centre', 'right': 'on the right',
     'bottom left': 'at the bottom left', 'bottom': 'at the bottom', 'bottom right': 'at the bottom right',
 }
-NUMBERS = ['None', 'One', 'Two', 'Three']
+NUMBERS = ['None', 'One', 'Two', 'Three', 'Four', 'Five', 'Six', 'Seven', 'Eight']
 
 # --- test patterns ---
 
@@ -91,6 +91,7 @@ PATTERNS = {
 
 CHARACTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
 MAX_CHARACTERS = 8
+ORDINALS = ['first', 'second', 'third', 'fourth', 'fifth', 'sixth', 'seventh', 'eighth']
 
 # --- wordings ---
 
@@ -102,7 +103,7 @@ YES_NO = ['Answer yes or no.', 'Yes or no?', 'Answer with yes or no.', 'Say yes 
 # Before a question, which then begins in lower case; most have none.
 POLITE = ['Please tell me: ', 'Tell me, ', 'Look at the picture: ', 'Can you tell me ', 'Question: ']
 
-# The first wording of each topic is the plain one, used by evaluations. {x}: an object, such as "red star".
+# The first wording of each topic is the plain one, used by evaluations. {x}: an object, such as "red star", or a character.
 WORDINGS = {
     'caption': [
         'Describe the scene in one short sentence.',
@@ -212,6 +213,34 @@ WORDINGS = {
         'Is anything written there?',
         'Does the image show any text?',
         'Are there letters or digits in the image?',
+    ],
+    'character': [
+        'What is the {n} character?',
+        'What is the {n} character of the text?',
+        'Which letter or digit comes {n}?',
+        'Read the {n} character.',
+        'Name the {n} character of what is written.',
+    ],
+    'next': [
+        'Which character comes after {x}?',
+        'Which character follows {x} in the text?',
+        'What is written right of {x}?',
+        'Read the character behind {x}.',
+        'What comes after {x}?',
+    ],
+    'has_character': [
+        'Does the text contain {x}?',
+        'Is {x} part of the text?',
+        'Is {x} one of the characters?',
+        'Do you see {x} in the text?',
+        'Is {x} written there?',
+    ],
+    'length': [
+        'How many characters does the text have?',
+        'How long is the text?',
+        'Count the characters.',
+        'How many letters and digits are written there?',
+        'What is the number of characters in the text?',
     ],
     'time': [
         'What time does the clock show?',

@@ -2,9 +2,7 @@
 /* What comes over the bus: the element's captions, and errors of any element. */
 #include <gio/gio.h>
 #include "mllama-caption.h"
-
-#define PLUGIN_PACKAGES                                                                                                \
-  "gstreamer1.0-plugins-good, gstreamer1.0-plugins-bad, gstreamer1.0-plugins-ugly and gstreamer1.0-libav"
+#include "program-error.h"
 
 /* The elements of an array field as values of an own array; NULL if there is no such field. */
 static GArray *
@@ -77,45 +75,15 @@ caption_message_free (CaptionMessage *message)
   g_free (message);
 }
 
-static GError *
-make_no_video_error (const char *missing)
-{
-  if (missing)
-    return g_error_new (CAPTION_ERROR, CAPTION_ERROR_MEDIA,
-                        "GStreamer has no %s. Install the plugin; in Debian, see " PLUGIN_PACKAGES ".", missing);
-  return g_error_new_literal (CAPTION_ERROR, CAPTION_ERROR_MEDIA,
-                              "There is no picture and no video in it that GStreamer could decode. If it plays "
-                              "elsewhere, install " PLUGIN_PACKAGES ".");
-}
-
-/* What can be done about an error of GStreamer's own elements; ours say it themselves. */
-static const char *
-find_remedy (const GError *error)
-{
-  if (g_error_matches (error, GST_STREAM_ERROR, GST_STREAM_ERROR_TYPE_NOT_FOUND) ||
-      g_error_matches (error, GST_STREAM_ERROR, GST_STREAM_ERROR_WRONG_TYPE))
-    return "It is no picture or video that GStreamer knows; \"file\" and \"gst-typefind-1.0\" tell what it is.";
-  if (g_error_matches (error, GST_STREAM_ERROR, GST_STREAM_ERROR_DECODE) ||
-      g_error_matches (error, GST_STREAM_ERROR, GST_STREAM_ERROR_DEMUX))
-    return "It is damaged or cut short; try a fresh copy.";
-  return NULL;
-}
-
 GError *
 caption_error_from_message (GstMessage *message, const char *missing)
 {
   g_autoptr (GError) error = NULL;
 
-  if (GST_MESSAGE_TYPE (message) != GST_MESSAGE_ERROR)
-    return make_no_video_error (missing);
-  gst_message_parse_error (message, &error, NULL);
-  /* decodebin calls it a missing plugin, too, when there is nothing but sound. */
-  if (missing || g_error_matches (error, GST_CORE_ERROR, GST_CORE_ERROR_MISSING_PLUGIN) ||
-      g_error_matches (error, GST_STREAM_ERROR, GST_STREAM_ERROR_CODEC_NOT_FOUND))
-    return make_no_video_error (missing);
-  const char *remedy = find_remedy (error);
-  return g_error_new (CAPTION_ERROR, CAPTION_ERROR_MEDIA, "%s%s%s", error->message, remedy ? " " : "",
-                      remedy ? remedy : "");
+  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR)
+    gst_message_parse_error (message, &error, NULL);
+  g_autofree char *text = program_error_explain (error, missing);
+  return g_error_new_literal (CAPTION_ERROR, CAPTION_ERROR_MEDIA, text);
 }
 
 /* Opening it here gives the system's own words for what is wrong; a decoder would only say that it has no data. */

@@ -66,8 +66,8 @@ set_format (const char *option, const char *text, gpointer data, GError **error)
   return FALSE;
 }
 
-static void
-add_own_options (GOptionGroup *group, Parsing *parsing)
+static GOptionContext *
+add_options (Parsing *parsing)
 {
   CaptionOptions *options = parsing->options;
   const gint bytes = G_OPTION_FLAG_FILENAME, bare = G_OPTION_FLAG_NO_ARG;
@@ -86,18 +86,14 @@ add_own_options (GOptionGroup *group, Parsing *parsing)
       {NULL},
   };
 
-  g_option_group_add_entries (group, entries);
+  return program_element_make_context (entries, parsing, hidden_properties);
 }
 
 static GOptionContext *
 make_context (Parsing *parsing)
 {
-  GOptionContext *context = g_option_context_new (NULL);
-  GOptionGroup *group = g_option_group_new ("main", "", "", parsing, NULL);
+  GOptionContext *context = add_options (parsing);
 
-  add_own_options (group, parsing);
-  program_element_add_options (group, parsing->element, hidden_properties);
-  g_option_context_set_main_group (context, group);
   g_option_context_set_summary (
       context,
       "Says what pictures and videos show, with a Llama 3.2-Vision (Mllama) checkpoint.\n\n"

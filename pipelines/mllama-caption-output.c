@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <glib/gstdio.h>
 #include "mllama-caption.h"
+#include "subtitles.h"
 
 struct _CaptionOutput {
   CaptionFormat format;
@@ -96,7 +97,7 @@ caption_output_begin (CaptionOutput *output, const char *file, GError **error)
   }
   output->n_cues = 0;
   if (output->format == CAPTION_FORMAT_VTT)
-    fputs ("WEBVTT\n\n", output->stream);
+    fputs (SUBTITLES_VTT_HEADER, output->stream);
   return TRUE;
 }
 
@@ -142,26 +143,14 @@ caption_output_write (CaptionOutput *output, const Caption *caption)
   fflush (output->stream);
 }
 
-static void
-write_cue_time (CaptionOutput *output, GstClockTime time)
-{
-  guint64 ms = time / GST_MSECOND;
-
-  fprintf (output->stream, "%02u:%02u:%02u%c%03u", (guint) (ms / 3600000), (guint) (ms / 60000 % 60),
-           (guint) (ms / 1000 % 60), output->format == CAPTION_FORMAT_SRT ? ',' : '.', (guint) (ms % 1000));
-}
-
 /* The text comes from a text pad of the element, which has taken out what would break a subtitle file. */
 void
 caption_output_write_cue (CaptionOutput *output, GstClockTime start, GstClockTime end, const char *text)
 {
-  output->n_cues++;
-  if (output->format == CAPTION_FORMAT_SRT)
-    fprintf (output->stream, "%u\n", output->n_cues);
-  write_cue_time (output, start);
-  fputs (" --> ", output->stream);
-  write_cue_time (output, end);
-  fprintf (output->stream, "\n%s\n\n", text);
+  g_autoptr (GString) cue = g_string_new (NULL);
+
+  subtitles_append_cue (cue, output->format == CAPTION_FORMAT_VTT, ++output->n_cues, start, end, text);
+  fputs (cue->str, output->stream);
   fflush (output->stream);
 }
 

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <unistd.h>
 #include "mllama-caption.h"
+#include "progress-line.h"
 
 #define BAR_WIDTH 30
 
 struct _CaptionProgress {
-  gboolean visible; /* standard error is a terminal */
-  gboolean drawn;
+  ProgressLine line;
   guint n_files, index;
   char *name;
 };
@@ -16,7 +15,7 @@ caption_progress_new (guint n_files, gboolean hidden)
 {
   CaptionProgress *progress = g_new0 (CaptionProgress, 1);
 
-  progress->visible = !hidden && isatty (STDERR_FILENO);
+  progress_line_init (&progress->line, hidden);
   progress->n_files = n_files;
   return progress;
 }
@@ -33,28 +32,17 @@ caption_progress_begin (CaptionProgress *progress, const char *file)
 void
 caption_progress_update (CaptionProgress *progress, double fraction, const char *status)
 {
-  char bar[BAR_WIDTH + 1];
-  guint n_full = (guint) (CLAMP (fraction, 0, 1) * BAR_WIDTH);
+  g_autofree char *bar = progress_line_make_bar (fraction, BAR_WIDTH);
+  g_autofree char *done = fraction >= 0 ? g_strdup_printf ("%s %3.0f%%", bar, MIN (fraction, 1) * 100) : g_strdup ("");
 
-  if (!progress->visible)
-    return;
-  memset (bar, '.', BAR_WIDTH);
-  memset (bar, '#', n_full);
-  bar[BAR_WIDTH] = 0;
-  fprintf (stderr, "\r\033[K[%u/%u] %s ", progress->index, progress->n_files, progress->name);
-  if (fraction >= 0)
-    fprintf (stderr, "[%s] %3.0f%%", bar, CLAMP (fraction, 0, 1) * 100);
-  if (status)
-    fprintf (stderr, " %s", status);
-  progress->drawn = TRUE;
+  progress_line_draw (&progress->line, "[%u/%u] %s %s%s%s", progress->index, progress->n_files, progress->name, done,
+                      status ? " " : "", status ? status : "");
 }
 
 void
 caption_progress_clear (CaptionProgress *progress)
 {
-  if (progress->drawn)
-    fputs ("\r\033[K", stderr);
-  progress->drawn = FALSE;
+  progress_line_clear (&progress->line);
 }
 
 void

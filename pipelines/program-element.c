@@ -179,8 +179,8 @@ set_property (const char *option, const char *text, gpointer data, GError **erro
   return valid;
 }
 
-void
-program_element_add_options (GOptionGroup *group, GObject *element, const char *const *hidden)
+static void
+add_properties (GOptionGroup *group, GObject *element, const char *const *hidden)
 {
   guint n_properties;
   g_autofree GParamSpec **properties = g_object_class_list_properties (G_OBJECT_GET_CLASS (element), &n_properties);
@@ -196,4 +196,16 @@ program_element_add_options (GOptionGroup *group, GObject *element, const char *
     };
     g_option_group_add_entries (group, entries);
   }
+}
+
+GOptionContext *
+program_element_make_context (const GOptionEntry *own, gpointer data, const char *const *hidden)
+{
+  GOptionContext *context = g_option_context_new (NULL);
+  GOptionGroup *group = g_option_group_new ("main", "", "", data, NULL);
+
+  g_option_group_add_entries (group, own);
+  add_properties (group, *(GObject **) data, hidden);
+  g_option_context_set_main_group (context, group);
+  return context;
 }

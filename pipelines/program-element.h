@@ -10,8 +10,11 @@ G_BEGIN_DECLS
  * full, not floating). */
 GstElement *program_element_make (GError **error);
 
-/* program_element_add_options: an option for each writable property that is not hidden (NULL-terminated names); it sets
- * the property. What the group was made with points to a struct whose first member is the element. */
-void program_element_add_options (GOptionGroup *group, GObject *element, const char *const *hidden);
+/* program_element_make_context: a command line of a program's own options and one for each writable property that is
+ * not hidden (NULL-terminated names), which sets the property (transfer full).
+ *
+ *   own    ended by {NULL}; callbacks are given data
+ *   data   points to a struct whose first member is the element, a GObject * */
+GOptionContext *program_element_make_context (const GOptionEntry *own, gpointer data, const char *const *hidden);
 
 G_END_DECLS

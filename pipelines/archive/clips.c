@@ -17,6 +17,15 @@ typedef struct {
   gboolean is_one_path; /* else the names of folders are part of those of clips */
 } Search;
 
+const char *
+archive_clips_find_fault (char **paths, const char *list, gboolean has_patterns)
+{
+  if (!paths == !list)
+    return "Name clips, or folders of clips, or a list of clips by --files-from; --help tells more";
+  return list && has_patterns ? "--include and --exclude choose clips of folders; all that --files-from names are taken"
+                              : NULL;
+}
+
 static gboolean
 has_video_ending (const char *name)
 {

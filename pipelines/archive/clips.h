@@ -6,6 +6,10 @@
 
 G_BEGIN_DECLS
 
+/* archive_clips_find_fault: what is wrong with how clips are named on a command line (a literal), or NULL: either paths
+ * or a list, and patterns only with paths. */
+const char *archive_clips_find_fault (char **paths, const char *list, gboolean has_patterns);
+
 /* archive_clips_find: the files named, and those below the folders named, by path (transfer full, of ArchiveClip).
  *
  *   include   patterns of g_pattern_spec on a clip's name, one of which must fit; NULL: known endings of videos

@@ -95,9 +95,10 @@ add_asked (const char *option, const char *text, gpointer data, GError **error)
   return TRUE;
 }
 
-static void
-add_own_options (GOptionGroup *group, ArchiveOptions *options)
+static GOptionContext *
+add_options (Parsing *parsing)
 {
+  ArchiveOptions *options = parsing->options;
   const gint bytes = G_OPTION_FLAG_FILENAME;
   const GOptionEntry entries[] = {
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &options->output, "Put files below it, not beside the clips", "FOLDER"},
@@ -123,18 +124,14 @@ add_own_options (GOptionGroup *group, ArchiveOptions *options)
       {NULL},
   };
 
-  g_option_group_add_entries (group, entries);
+  return program_element_make_context (entries, parsing, hidden_properties);
 }
 
 static GOptionContext *
 make_context (Parsing *parsing)
 {
-  GOptionContext *context = g_option_context_new (NULL);
-  GOptionGroup *group = g_option_group_new ("main", "", "", parsing, NULL);
+  GOptionContext *context = add_options (parsing);
 
-  add_own_options (group, parsing->options);
-  program_element_add_options (group, parsing->element, hidden_properties);
-  g_option_context_set_main_group (context, group);
   g_option_context_set_summary (
       context,
       "Captions clips, and enters them into an index that mllama-archive search reads.\n\n"
@@ -159,24 +156,21 @@ choose_index (const ArchiveOptions *options)
   return NULL;
 }
 
-static gboolean
-complete (ArchiveOptions *options, GError **error)
+/* What is wrong with them, or NULL. Chooses the index if none is named. */
+static const char *
+complete (ArchiveOptions *options)
 {
-  const char *fault = NULL;
+  const char *fault = archive_clips_find_fault (options->paths, options->list, options->include || options->exclude);
 
-  if (!options->paths == !options->list)
-    fault = "Name clips, or folders of clips, or a list of clips by --files-from; see mllama-archive annotate --help";
-  else if (options->list && (options->include || options->exclude))
-    fault = "--include and --exclude choose clips of folders; all that --files-from names are taken";
-  else if (options->n_jobs < 1 || options->n_jobs > 256)
-    fault = "--jobs takes a number from 1 to 256";
-  else if (options->thumbnail_width < 16 || options->thumbnail_width > 4096)
-    fault = "--thumbnail-width takes a number from 16 to 4096";
-  else if (!options->index && !(options->index = choose_index (options)))
-    fault = "Where files lie beside clips of several places, --index has to say where the index is";
   if (fault)
-    g_set_error_literal (error, ARCHIVE_ERROR, ARCHIVE_ERROR_USAGE, fault);
-  return !fault;
+    return fault;
+  if (options->n_jobs < 1 || options->n_jobs > 256)
+    return "--jobs takes a number from 1 to 256";
+  if (options->thumbnail_width < 16 || options->thumbnail_width > 4096)
+    return "--thumbnail-width takes a number from 16 to 4096";
+  if (!options->index && !(options->index = choose_index (options)))
+    return "Where files lie beside clips of several places, --index has to say where the index is";
+  return NULL;
 }
 
 ArchiveOptions *
@@ -199,8 +193,13 @@ archive_options_parse (int *argc, char ***argv, GError **error)
   gst_util_set_object_arg (parsing.element, "mode", "archive");
   g_object_set (options->element, "post-messages", FALSE, "attach-meta", FALSE, NULL);
   g_autoptr (GOptionContext) context = make_context (&parsing);
-  if (!g_option_context_parse (context, argc, argv, error) || !complete (options, error))
+  if (!g_option_context_parse (context, argc, argv, error))
     return NULL;
+  const char *fault = complete (options);
+  if (fault) {
+    g_set_error_literal (error, ARCHIVE_ERROR, ARCHIVE_ERROR_USAGE, fault);
+    return NULL;
+  }
   return g_steal_pointer (&options);
 }
 

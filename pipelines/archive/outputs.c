@@ -8,6 +8,7 @@
 #include <json-glib/json-glib.h>
 #include <unistd.h>
 
+#include "../subtitles.h"
 #include "text.h"
 
 #define LINES       ".jsonl"
@@ -15,34 +16,19 @@
 
 /* --- what the files say --- */
 
-/* 01:02:03.456, or with a comma. */
-static void
-append_time (GString *text, GstClockTime time, char point)
-{
-  const guint64 ms = time / GST_MSECOND;
-
-  g_string_append_printf (text, "%02u:%02u:%02u%c%03u", (guint) (ms / 3600000), (guint) (ms / 60000 % 60),
-                          (guint) (ms / 1000 % 60), point, (guint) (ms % 1000));
-}
-
 static void
 append_cue (GString *text, const ArchiveCaption *caption, guint number, gboolean is_vtt)
 {
   g_autofree char *line =
       is_vtt ? gst_mllama_caption_text_to_markup (caption->text) : gst_mllama_caption_text_clean (caption->text);
 
-  if (!is_vtt)
-    g_string_append_printf (text, "%u\n", number);
-  append_time (text, caption->start, is_vtt ? '.' : ',');
-  g_string_append (text, " --> ");
-  append_time (text, caption->end, is_vtt ? '.' : ',');
-  g_string_append_printf (text, "\n%s\n\n", line);
+  subtitles_append_cue (text, is_vtt, number, caption->start, caption->end, line);
 }
 
 static char *
 make_subtitles (const ArchiveAnnotation *annotation, guint question, gboolean is_vtt)
 {
-  GString *text = g_string_new (is_vtt ? "WEBVTT\n\n" : "");
+  GString *text = g_string_new (is_vtt ? SUBTITLES_VTT_HEADER : "");
   guint n = 0;
 
   for (guint i = 0; i < annotation->captions->len; i++) {

@@ -145,8 +145,8 @@ parse (Options *options, int *argc, char ***argv, GError **error)
     fault = "--shards takes a number from 1 to 10000";
   else if (!options->output)
     fault = "--output has to say where the lists go";
-  else if (!options->paths == !options->list)
-    fault = "Name clips, or folders of clips, or a list of clips by --files-from";
+  else
+    fault = archive_clips_find_fault (options->paths, options->list, options->include || options->exclude);
   if (fault)
     g_set_error_literal (error, ARCHIVE_ERROR, ARCHIVE_ERROR_USAGE, fault);
   return !fault;

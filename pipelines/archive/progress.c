@@ -2,12 +2,13 @@
 #include "progress.h"
 
 #include <stdio.h>
-#include <unistd.h>
+
+#include "../progress-line.h"
 
 #define BAR_WIDTH 24
 
 struct _ArchiveProgress {
-  gboolean has_bar, is_drawn;
+  ProgressLine line;
   char *metrics;
   gint64 start_us;
 };
@@ -17,18 +18,10 @@ archive_progress_new (gboolean is_plain, const char *metrics)
 {
   ArchiveProgress *progress = g_new0 (ArchiveProgress, 1);
 
-  progress->has_bar = !is_plain && isatty (STDERR_FILENO);
+  progress_line_init (&progress->line, is_plain);
   progress->metrics = g_strdup (metrics);
   progress->start_us = g_get_monotonic_time ();
   return progress;
-}
-
-static void
-clear_bar (ArchiveProgress *progress)
-{
-  if (progress->is_drawn)
-    fputs ("\r\033[K", stderr);
-  progress->is_drawn = FALSE;
 }
 
 void
@@ -36,7 +29,7 @@ archive_progress_free (ArchiveProgress *progress)
 {
   if (!progress)
     return;
-  clear_bar (progress);
+  progress_line_clear (&progress->line);
   g_free (progress->metrics);
   g_free (progress);
 }
@@ -46,7 +39,7 @@ archive_progress_tell (ArchiveProgress *progress, gboolean is_fault, const char 
 {
   va_list arguments;
 
-  clear_bar (progress);
+  progress_line_clear (&progress->line);
   va_start (arguments, format);
   g_autofree char *line = g_strdup_vprintf (format, arguments);
   va_end (arguments);
@@ -60,26 +53,26 @@ get_seconds (const ArchiveProgress *progress)
   return MAX (1e-3, (double) (g_get_monotonic_time () - progress->start_us) / G_TIME_SPAN_SECOND);
 }
 
-/* Time left, judged by the bytes of clips. */
+/* ", 0:01:02 left", judged by the bytes of clips; nothing before there are any (transfer full). */
+static char *
+spell_time_left (double seconds, double share)
+{
+  const guint left = share > 0 ? (guint) (seconds / share - seconds) : 0;
+
+  return share > 0 ? g_strdup_printf (", %u:%02u:%02u left", left / 3600, left / 60 % 60, left % 60) : g_strdup ("");
+}
+
 static void
-draw_bar (ArchiveProgress *progress, const ArchiveCounts *counts)
+draw_line (ArchiveProgress *progress, const ArchiveCounts *counts)
 {
   const double seconds = get_seconds (progress);
   const double share = counts->n_bytes > 0 ? (double) counts->n_bytes_done / (double) counts->n_bytes : 1;
-  char bar[BAR_WIDTH + 1] = {0};
+  g_autofree char *bar = progress_line_make_bar (share, BAR_WIDTH), *left = spell_time_left (seconds, share);
+  g_autofree char *failed = counts->n_failed > 0 ? g_strdup_printf (", %u failed", counts->n_failed) : g_strdup ("");
 
-  for (guint i = 0; i < BAR_WIDTH; i++)
-    bar[i] = i < share * BAR_WIDTH ? '#' : '.';
-  fprintf (stderr, "\r\033[K[%s] %u of %u clips, %.2f h of video, %.1f captions/s", bar,
-           counts->n_annotated + counts->n_failed, counts->n_clips, (double) counts->video_ns * 1e-9 / 3600,
-           (double) counts->n_captions / seconds);
-  if (counts->n_failed > 0)
-    fprintf (stderr, ", %u failed", counts->n_failed);
-  if (share > 0) {
-    const guint left = (guint) (seconds / share - seconds);
-    fprintf (stderr, ", %u:%02u:%02u left", left / 3600, left / 60 % 60, left % 60);
-  }
-  progress->is_drawn = TRUE;
+  progress_line_draw (&progress->line, "%s %u of %u clips, %.2f h of video, %.1f captions/s%s%s", bar,
+                      counts->n_annotated + counts->n_failed, counts->n_clips, (double) counts->video_ns * 1e-9 / 3600,
+                      (double) counts->n_captions / seconds, failed, left);
 }
 
 static void
@@ -127,8 +120,7 @@ write_metrics (ArchiveProgress *progress, const ArchiveCounts *counts)
 void
 archive_progress_update (ArchiveProgress *progress, const ArchiveCounts *counts)
 {
-  if (progress->has_bar)
-    draw_bar (progress, counts);
+  draw_line (progress, counts);
   if (progress->metrics)
     write_metrics (progress, counts);
 }

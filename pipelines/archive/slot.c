@@ -6,10 +6,12 @@
 #include <json-glib/json-glib.h>
 #include <string.h>
 
+#include "../program-error.h"
 #include "source.h"
 #include "thumbnailer.h"
 
 #define POLL_TIME (100 * GST_MSECOND)
+#define NO_VIDEO  "There is no video in it"
 #define MAX_STUCK 5 /* polls in which nothing moves */
 
 struct _ArchiveSlot {
@@ -349,21 +351,29 @@ is_from_element (const ArchiveSlot *slot, GstMessage *message)
   return GST_MESSAGE_SRC (message) == GST_OBJECT (slot->element);
 }
 
-/* An error of the element is one of the model unless it is about the frames it got. A demuxer whose streams are all
- * left alone says no more than that it failed. */
+/* A demuxer whose streams are all left alone says no more than that it failed. */
+static char *
+explain (ArchiveSlot *slot, const GError *fault)
+{
+  if (!slot->missing && !archive_source_has_video (slot->source) &&
+      g_error_matches (fault, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED))
+    return g_strdup (NO_VIDEO);
+  return program_error_explain (fault, slot->missing);
+}
+
+/* An error of the element is one of the model unless it is about the frames it got. */
 static void
 take_error (ArchiveSlot *slot, GstMessage *message)
 {
   g_autoptr (GError) fault = NULL;
 
   gst_message_parse_error (message, &fault, NULL);
-  const gboolean is_model = is_from_element (slot, message) && fault->domain != GST_STREAM_ERROR;
-  if (slot->missing)
-    set_error (slot, g_error_new (ARCHIVE_ERROR, ARCHIVE_ERROR_CLIP, "GStreamer lacks: %s", slot->missing));
-  if (!archive_source_has_video (slot->source) && g_error_matches (fault, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED))
-    set_error (slot, g_error_new_literal (ARCHIVE_ERROR, ARCHIVE_ERROR_CLIP, "There is no video in it"));
-  set_error (slot,
-             g_error_new_literal (ARCHIVE_ERROR, is_model ? ARCHIVE_ERROR_MODEL : ARCHIVE_ERROR_CLIP, fault->message));
+  if (!slot->missing && is_from_element (slot, message) && fault->domain != GST_STREAM_ERROR) {
+    set_error (slot, g_error_new_literal (ARCHIVE_ERROR, ARCHIVE_ERROR_MODEL, fault->message));
+    return;
+  }
+  g_autofree char *text = explain (slot, fault);
+  set_error (slot, g_error_new_literal (ARCHIVE_ERROR, ARCHIVE_ERROR_CLIP, text));
 }
 
 /* TRUE when the clip has ended, well or not. */
@@ -445,7 +455,7 @@ archive_slot_annotate (ArchiveSlot *slot, const ArchiveClip *clip, const char *t
   stop_clip (slot);
   g_autoptr (ArchiveAnnotation) annotation = g_steal_pointer (&slot->annotation);
   if (!slot->error && slot->n_frames == 0)
-    slot->error = g_error_new (ARCHIVE_ERROR, ARCHIVE_ERROR_CLIP, "There is no video in it");
+    slot->error = g_error_new_literal (ARCHIVE_ERROR, ARCHIVE_ERROR_CLIP, NO_VIDEO);
   if (!slot->error && annotation->captions->len == 0)
     slot->error = g_error_new (ARCHIVE_ERROR, ARCHIVE_ERROR_CLIP, "None of its frames was captioned");
   if (slot->error) {

@@ -319,7 +319,8 @@ class Planning(ArchiveCase):
 
     def test_refuses_wrong_command_lines_by_name(self):
         for arguments, words in (([self.clips, '-o', 'x'], '--shards'), ([self.clips, '--shards', '0', '-o', 'x'], '--shards'),
-                                 ([self.clips, '--shards', '2'], '--output'), (['--shards', '2', '-o', 'x'], 'Name clips')):
+                                 ([self.clips, '--shards', '2'], '--output'), (['--shards', '2', '-o', 'x'], 'Name clips'),
+                                 (['--shards', '2', '-o', 'x', '--files-from', '-', '--exclude', 'y'], '--exclude.*folders')):
             result = self.archive('plan', *arguments)
             self.assertEqual(result.returncode, 2)
             self.assertRegex(result.stderr, words)

@@ -128,7 +128,7 @@ def judge_reading(frame, prompt, answer):
         return words.NUMBERS[len(string)] == answer[:-1]
     if answer in ('Yes.', 'No.'):
         return (answer == 'Yes.') == (other[1] in string)
-    return string.count(other[1] + answer[0]) == 1
+    return bool(other) and string.count(other[1] + answer[0]) == 1
 
 
 def judge(frame, prompt, answer, topic):

@@ -278,6 +278,29 @@ a_seek_cancels_what_runs (void)
   rig_free (rig);
 }
 
+static gboolean
+has_two_encodes (Rig *rig)
+{
+  return rig_get_stat (rig, "encodes") >= 2;
+}
+
+/* The worker waits with the second frame for the words about the first, and those never come. */
+static void
+a_seek_ends_the_wait_for_previous_words (void)
+{
+  Rig *rig = rig_new ("videotestsrc " RED " ! mllamacaption name=c attach-meta=false max-in-flight=4 "
+                      "prompt=\"{previous} a b c d e f g h i j k l m n o p q r s t u v w x y z\" ! fakesink");
+
+  fake_script.token_ms = 40;
+  gst_element_set_state (rig->pipeline, GST_STATE_PLAYING);
+  rig_wait (rig, has_two_encodes);
+  seek_to (rig, 30 * GST_SECOND);
+  g_atomic_int_set (&fake_script.token_ms, 0);
+  rig_wait (rig, has_caption);
+  g_assert_cmpuint (rig_get_time (rig, 0, "pts"), ==, 30 * GST_SECOND);
+  rig_free (rig);
+}
+
 static GstPadProbeReturn
 count_seeks (GstPad *pad, GstPadProbeInfo *info, gpointer data)
 {
@@ -323,6 +346,7 @@ add_tests (void)
   g_test_add_func ("/flush/nothing_stale_comes_after_a_seek", nothing_stale_comes_after_a_seek);
   g_test_add_func ("/flush/text_is_flushed_with_video", text_is_flushed_with_video);
   g_test_add_func ("/flush/a_seek_cancels_what_runs", a_seek_cancels_what_runs);
+  g_test_add_func ("/flush/a_seek_ends_the_wait_for_previous_words", a_seek_ends_the_wait_for_previous_words);
   g_test_add_func ("/flush/a_seek_goes_up_once_and_text_sends_no_qos", a_seek_goes_up_once_and_text_sends_no_qos);
 }
 

@@ -73,7 +73,8 @@ def read_cues(path):
         lines = block.split('\n')
         if path.suffix == '.srt':
             assert lines.pop(0) == str(number), block
-        start, end = re.fullmatch(r'(\d\d:\d\d:\d\d[.,]\d{3}) --> (\d\d:\d\d:\d\d[.,]\d{3})', lines[0]).groups()
+        stamp = r'(\d\d:\d\d:\d\d,\d{3})' if path.suffix == '.srt' else r'(\d\d:\d\d:\d\d\.\d{3})'
+        start, end = re.fullmatch(f'{stamp} --> {stamp}', lines[0]).groups()
         cues.append((start.replace(',', '.'), end.replace(',', '.'), '\n'.join(lines[1:])))
     return cues
 
